@@ -1,0 +1,33 @@
+# Everything here is one line of ordinary commands; see README for the same without make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+# One OpenMP thread a test process: two processes share two cores.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TENFOLD_CACHE=$(CURDIR)/.cache/tests
+
+.PHONY: setup check test test-all reproduce claims bench peers browser docs serve lock clean
+
+setup: $(STAMP)
+$(STAMP): requirements/base.txt requirements/dev.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q src
+	$(BIN)/tenfold doctor
+	touch $(STAMP)
+
+check: setup
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/python tools/import_rules.py
+
+test: check
+	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile
+
+test-all: check
+	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile -m "not gpu and not bench"
+
+reproduce: setup
+	$(BIN)/tenfold reproduce --scale quick
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache build dist
