@@ -32,6 +32,7 @@ def free(default: Any) -> Any:
 def encode(config: Any) -> Any:
     """Turn a config into plain JSON values, every dataclass tagged with its kind."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        assert not hasattr(config, KIND), f"{type(config).__name__} has a field named {KIND!r}"
         fields = {f.name: encode(getattr(config, f.name)) for f in dataclasses.fields(config)}
         return {KIND: type(config).__name__} | fields
     if isinstance(config, Mapping):
@@ -93,7 +94,13 @@ def _decode_tuple(args: tuple[Any, ...], data: Any, path: str) -> tuple[Any, ...
 def _decode_union(options: tuple[Any, ...], data: Any, path: str) -> Any:
     if data is None and type(None) in options:
         return None
-    classes = {c.__name__: c for c in options if dataclasses.is_dataclass(c)}
+    options = tuple(
+        typing.get_args(option)[0] if typing.get_origin(option) is typing.Annotated else option
+        for option in options
+    )
+    classes = {
+        c.__name__: c for c in options if isinstance(c, type) and dataclasses.is_dataclass(c)
+    }
     if isinstance(data, dict) and classes:
         kind = data.get(KIND)
         if kind not in classes:
@@ -196,4 +203,3 @@ def digest(value: Any) -> str:
     """Return 16 hexadecimal digits that identify a config or any JSON value."""
     text = json.dumps(encode(value), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-

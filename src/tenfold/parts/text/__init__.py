@@ -1,1 +1,1 @@
-"""x."""
+"""Text for language models (rooms jumprelu, scope, omni)."""

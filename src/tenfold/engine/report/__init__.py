@@ -1,0 +1,1 @@
+"""Reports: figures as data, and self-contained pages that show them."""

@@ -1,0 +1,74 @@
+"""EleutherAI sparsify's folder: `cfg.json` and `sae.safetensors`.
+
+Semantics of sparsify 1.3: the k largest of relu(z); an autoencoder subtracts b_dec before the
+encoder, a transcoder (`transcode`) does not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tenfold.engine import files
+from tenfold.engine.config import Json
+from tenfold.engine.errors import TenfoldError
+from tenfold.parts.sae.formats.arrays import Arrays, check, fold_scale, with_pre_bias
+from tenfold.parts.sae.formats.tensors import (
+    read_config,
+    read_safetensors,
+    refuse,
+    take,
+    write_safetensors,
+)
+
+
+def read(path: Path) -> Arrays:
+    """Read `sae.safetensors` and the `cfg.json` beside it."""
+    where = path.with_name("cfg.json")
+    config = read_config(where)
+    activation = config.get("activation", "topk")
+    if activation != "topk":
+        raise TenfoldError(f"{where}: activation {activation!r} is not supported; only 'topk' is")
+    reasons = {"skip_connection": "a linear skip connection", "signed": "signed latents"}
+    refuse(config, reasons=reasons, where=where)
+    found = read_safetensors(path)
+    refuse(found, reasons={"W_skip": "a linear skip connection"}, where=path)
+    arrays = {
+        "w_enc": take(found, "encoder.weight", where=path).T,
+        "b_enc": take(found, "encoder.bias", where=path),
+        "w_dec": take(found, "W_dec", where=path),
+        "b_dec": take(found, "b_dec", where=path),
+    }
+    transcoder = bool(config.get("transcode", False))
+    values: Json = {
+        "format": "sparsify",
+        "pre_bias": not transcoder,
+        "scale": 1.0,
+        "k": config.get("k"),
+    } | ({"transcoder": True} if transcoder else {})
+    return check(Arrays(kind="topk", arrays=arrays, values=values), where=str(path))
+
+
+def write(path: Path, dictionary: Arrays) -> None:
+    """Write `sae.safetensors` and the `cfg.json` beside it."""
+    transcoder = bool(dictionary.values.get("transcoder", False))
+    folded = with_pre_bias(fold_scale(dictionary), not transcoder)
+    arrays, (d_in, num_latents) = folded.arrays, folded.shape
+    tensors = {
+        "encoder.weight": arrays["w_enc"].T,
+        "encoder.bias": arrays["b_enc"],
+        "W_dec": arrays["w_dec"],
+        "b_dec": arrays["b_dec"],
+    }
+    write_safetensors(path, tensors)
+    config = {
+        "activation": "topk",
+        "expansion_factor": max(1, num_latents // d_in),
+        "normalize_decoder": True,
+        "num_latents": num_latents,
+        "k": folded.values["k"],
+        "multi_topk": False,
+        "skip_connection": False,
+        "transcode": transcoder,
+        "d_in": d_in,
+    }
+    files.write_json(path.with_name("cfg.json"), config)

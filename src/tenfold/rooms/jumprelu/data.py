@@ -1,0 +1,510 @@
+"""Activations to train on: matrix files, shard stores, tensors, resumable streams.
+
+Every source gives batches as a pure function of (seed, step), so that a resumed run sees the
+rows an undisturbed one would have seen, and sets aside a held-out part that is never trained
+on. Rows are drawn by a bucket shuffle (GS 3.3): buckets of about a million rows in random
+order, rows shuffled within each, so that a file larger than memory is read nearly in order.
+"""
+
+# N rows, T positions, D width, B rows of a batch
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from tenfold.engine import rng, shards
+from tenfold.engine.config import Json
+from tenfold.engine.errors import TenfoldError, unknown_name
+from tenfold.rooms.jumprelu import config
+
+BUCKET_ROWS = 1 << 20
+BLOCK_ROWS = 256
+"""Rows are held out in blocks, because neighbours in a file resemble each other."""
+SAMPLE_ROWS = 65_536
+"""Rows from which scale and centre are taken."""
+CHECKED_ROWS = 1 << 22
+"""Rows looked at before training; later ones are checked as they come."""
+READ_ROWS = 16_384
+HELD_OUT_ROWS = 262_144
+"""At most so many held-out rows are evaluated; all held-out rows are kept from training."""
+HELD_OUT_BATCHES = 8
+"""Batches set aside from a stream, whose length is not known."""
+
+_FLOATS = ("float16", "float32", "float64")
+
+
+class Source(Protocol):
+    """Where a training run's activations come from."""
+
+    @property
+    def width(self) -> int:
+        """D."""
+
+    @property
+    def resumable(self) -> bool:
+        """Whether batch `step` can be had again after a restart."""
+
+    def batch(self, step: int, *, size: int, seed: int) -> Tensor:
+        """Return training rows [B, D], float32: a pure function of its arguments."""
+
+    def held_out(self) -> Iterator[Tensor]:
+        """Yield rows [n, D] that `batch` never returns."""
+
+    def sample(self) -> Tensor:
+        """Return some training rows [n, D] for scale and centre."""
+
+    def describe(self) -> Json:
+        """Return what the run's record says of the data."""
+
+
+class Rows(Protocol):
+    """Rows of numbers with random access."""
+
+    @property
+    def num_rows(self) -> int:
+        """N."""
+
+    @property
+    def width(self) -> int:
+        """D."""
+
+    @property
+    def block(self) -> int:
+        """Rows that belong together, such as the positions of one sequence."""
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Return rows start..stop as float32 [n, D]."""
+
+    def gather(self, rows: np.ndarray) -> Tensor:
+        """Return the named rows as float32 [n, D]."""
+
+    def describe(self) -> Json:
+        """Return name, shape and type."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatrixRows:
+    """Rows of an array [N, D] or [N, T, D] in memory or mapped from a file."""
+
+    name: str
+    array: np.ndarray | Tensor
+
+    @property
+    def num_rows(self) -> int:
+        """N, or N T."""
+        return math.prod(self.array.shape[:-1])
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return int(self.array.shape[-1])
+
+    @property
+    def block(self) -> int:
+        """T of an array [N, T, D], else a fixed number of rows."""
+        return int(self.array.shape[1]) if self.array.ndim == 3 else BLOCK_ROWS
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Return rows start..stop as float32 [n, D]."""
+        return _float32(self.array.reshape(-1, self.width)[start:stop])
+
+    def gather(self, rows: np.ndarray) -> Tensor:
+        """Return the named rows as float32 [n, D]."""
+        flat = self.array.reshape(-1, self.width)
+        return _float32(flat[torch.from_numpy(rows)] if isinstance(flat, Tensor) else flat[rows])
+
+    def describe(self) -> Json:
+        """Return name, shape and type."""
+        return {
+            "name": self.name,
+            "shape": list(self.array.shape),
+            "dtype": str(self.array.dtype).removeprefix("torch."),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardRows:
+    """Column `x` of a harvested store."""
+
+    store: shards.Shards
+    block: int = BLOCK_ROWS
+
+    @property
+    def num_rows(self) -> int:
+        """Rows in all shards."""
+        return self.store.num_rows
+
+    @property
+    def width(self) -> int:
+        """D."""
+        (column,) = (c for c in self.store.columns if c.name == "x")
+        return column.shape[0]
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Return rows start..stop as float32 [n, D]."""
+        return self.store.read("x", start, stop).float()
+
+    def gather(self, rows: np.ndarray) -> Tensor:
+        """Return the named rows as float32 [n, D]."""
+        return self.store.gather("x", rows).float()
+
+    def describe(self) -> Json:
+        """Return name, shape and what the harvest noted."""
+        shape = [self.num_rows, self.width]
+        return {"name": self.store.path.name, "shape": shape, "meta": self.store.meta}
+
+
+def _float32(values: np.ndarray | Tensor) -> Tensor:
+    if isinstance(values, Tensor):
+        return values.to(torch.float32)
+    return torch.from_numpy(np.array(values, dtype=np.float32))
+
+
+def open_matrix(path: str | Path, *, key: str = "") -> MatrixRows:
+    """Open a matrix file [N, D] or [N, T, D] of floats, mapped where the format allows.
+
+    Args:
+        path: .npy, .npz or .safetensors.
+        key: which array of a file with several.
+
+    Raises:
+        TenfoldError: if the file is missing, truncated, of another type or shape.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise TenfoldError(f"{path} is not a file; give an .npy, .npz or .safetensors matrix")
+    readers: dict[str, Callable[[Path, str], np.ndarray | Tensor]] = {
+        ".npy": _open_npy,
+        ".npz": _open_npz,
+        ".safetensors": _open_safetensors,
+    }
+    if path.suffix not in readers:
+        raise unknown_name(f"matrix file type of {path.name}", path.suffix, readers)
+    return matrix_rows(readers[path.suffix](path, key), name=path.name)
+
+
+def matrix_rows(array: np.ndarray | Tensor, *, name: str = "array") -> MatrixRows:
+    """Take an array [N, D] or [N, T, D] of floats as rows.
+
+    Raises:
+        TenfoldError: if shape or type do not fit.
+    """
+    dtype = str(array.dtype).removeprefix("torch.")
+    allowed = (*_FLOATS, "bfloat16") if isinstance(array, Tensor) else _FLOATS
+    if dtype not in allowed:
+        raise TenfoldError(f"{name} holds {dtype}; convert it to one of {', '.join(allowed)}")
+    if array.ndim not in (2, 3) or min(array.shape) < 1:
+        raise TenfoldError(f"{name} has shape {list(array.shape)}; wanted [N, D] or [N, T, D]")
+    return MatrixRows(name=name, array=array)
+
+
+def _open_npy(path: Path, key: str) -> np.ndarray:
+    if key:
+        raise TenfoldError(f"{path.name} is one array, key {key!r} has no meaning; leave it out")
+    try:
+        mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        size = path.stat().st_size
+        raise TenfoldError(
+            f"{path.name} is no whole .npy file: it ends at byte {size} ({error}); write it again"
+        ) from None
+    return mapped
+
+
+def _open_npz(path: Path, key: str) -> np.ndarray:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            array: np.ndarray = archive[_choose_key(path, key, archive.files)]
+            return array
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        size = path.stat().st_size
+        raise TenfoldError(
+            f"{path.name} is no whole .npz file: it ends at byte {size} ({error}); write it again"
+        ) from None
+
+
+def _open_safetensors(path: Path, key: str) -> Tensor:
+    try:
+        with safe_open(path, framework="pt") as archive:
+            tensor: Tensor = archive.get_tensor(_choose_key(path, key, list(archive.keys())))
+            return tensor
+    except (SafetensorError, OSError) as error:
+        size = path.stat().st_size
+        raise TenfoldError(
+            f"{path.name} is no whole .safetensors file: it ends at byte {size} ({error}); "
+            "write it again"
+        ) from None
+
+
+def _choose_key(path: Path, key: str, names: list[str]) -> str:
+    if key in names:
+        return key
+    if not key and len(names) == 1:
+        return names[0]
+    if not key:
+        raise TenfoldError(f"{path.name} holds {sorted(names)}; say which with --data.key")
+    raise unknown_name(f"array of {path.name}", key, names)
+
+
+class Dataset:
+    """A `Source` over rows with random access; made by `dataset`."""
+
+    resumable = True
+
+    def __init__(self, rows: Rows, *, training: np.ndarray, held_out: np.ndarray) -> None:
+        self.rows = rows
+        self._training = training
+        self._held_out = held_out
+        self._shuffles: dict[int, Shuffle] = {}
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.rows.width
+
+    @property
+    def num_training_rows(self) -> int:
+        """Rows that may be trained on."""
+        return int((self._training[:, 1] - self._training[:, 0]).sum())
+
+    def batch(self, step: int, *, size: int, seed: int) -> Tensor:
+        """Return the rows of batch `step` in the order of `seed`, [B, D]."""
+        shuffle = self._shuffles.setdefault(seed, Shuffle(self.num_training_rows, seed=seed))
+        rows = _places(self._training, shuffle.take(step * size, size))
+        return _checked(self.rows.gather(rows), rows)
+
+    def held_out(self) -> Iterator[Tensor]:
+        """Yield the held-out rows, at most `HELD_OUT_ROWS`, in blocks."""
+        left = HELD_OUT_ROWS
+        for start, stop in self._held_out:
+            if left <= 0:
+                return
+            rows = np.arange(start, min(stop, start + left))
+            left -= len(rows)
+            yield _checked(self.rows.gather(rows), rows)
+
+    def sample(self) -> Tensor:
+        """Return up to `SAMPLE_ROWS` training rows, always the same."""
+        size = min(SAMPLE_ROWS, self.num_training_rows)
+        rows = _places(self._training, Shuffle(self.num_training_rows, seed=0).take(0, size))
+        return _checked(self.rows.gather(np.sort(rows)), np.sort(rows))
+
+    def describe(self) -> Json:
+        """Return the rows' description and how they are split."""
+        held_out = int((self._held_out[:, 1] - self._held_out[:, 0]).sum())
+        return self.rows.describe() | {
+            "training_rows": self.num_training_rows,
+            "held_out_rows": held_out,
+        }
+
+
+def dataset(rows: Rows, *, held_out: float) -> Dataset:
+    """Split rows into blocks, some of them held out, the same ones for every run.
+
+    Args:
+        rows: what to split.
+        held_out: share held out, in (0, 1).
+
+    Raises:
+        TenfoldError: if there are too few rows.
+    """
+    count = rows.num_rows
+    if count < 2:
+        raise TenfoldError(f"{count} row is too few: one to train on and one to hold out")
+    block = min(rows.block, max(1, count // 40))
+    starts = np.arange(0, count, block)
+    spans = np.stack([starts, np.minimum(starts + block, count)], axis=1)
+    chosen = max(1, min(len(spans) - 1, round(held_out * len(spans))))
+    order = rng.stream(0, "held-out", count).permutation(len(spans))
+    aside = np.zeros(len(spans), dtype=bool)
+    aside[order[:chosen]] = True
+    return Dataset(rows, training=spans[~aside], held_out=spans[aside])
+
+
+def _places(spans: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Return the file rows of positions counted along `spans` [blocks, 2]."""
+    ends = np.cumsum(spans[:, 1] - spans[:, 0])
+    block = np.searchsorted(ends, positions, side="right")
+    rows: np.ndarray = spans[block, 1] - (ends[block] - positions)
+    return rows
+
+
+class Shuffle:
+    """The order in which `count` rows are seen, epoch after epoch, without keeping it."""
+
+    def __init__(self, count: int, *, seed: int, bucket: int = BUCKET_ROWS) -> None:
+        self.count = count
+        self.seed = seed
+        self.bucket = bucket
+        self._bounds = lru_cache(maxsize=2)(self._make_bounds)
+        self._within = lru_cache(maxsize=2)(self._make_within)
+
+    def take(self, start: int, size: int) -> np.ndarray:
+        """Return the rows at places start..start + size of the endless order, int64 [size]."""
+        parts = []
+        while size > 0:
+            epoch, place = divmod(start, self.count)
+            buckets, ends = self._bounds(epoch)
+            turn = int(np.searchsorted(ends, place, side="right"))
+            first = int(ends[turn - 1]) if turn else 0
+            stop = min(place + size, int(ends[turn]))
+            rows = self._within(epoch, int(buckets[turn]))
+            parts.append(rows[place - first : stop - first])
+            start, size = start + stop - place, size - (stop - place)
+        return np.concatenate(parts)
+
+    def _make_bounds(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        number = -(-self.count // self.bucket)
+        buckets = rng.stream(self.seed, "buckets", epoch).permutation(number)
+        sizes = np.minimum(self.bucket, self.count - buckets * self.bucket)
+        return buckets, np.cumsum(sizes)
+
+    def _make_within(self, epoch: int, bucket: int) -> np.ndarray:
+        first = bucket * self.bucket
+        size = min(self.bucket, self.count - first)
+        order = rng.stream(self.seed, "rows", epoch, bucket).permutation(size)
+        return order + first
+
+
+def _checked(x_ND: Tensor, rows: np.ndarray) -> Tensor:
+    # One sum is finite only if every entry is, unless huge finite values overflow it.
+    if not bool(torch.isfinite(x_ND.sum())) and not bool(torch.isfinite(x_ND).all()):
+        bad = int((~torch.isfinite(x_ND)).any(dim=-1).nonzero()[0])
+        raise TenfoldError(
+            f"row {int(rows[bad])} holds NaN or infinity; remove such rows before training"
+        )
+    return x_ND
+
+
+def examine(rows: Rows) -> list[str]:
+    """Look over the first `CHECKED_ROWS` rows and return warnings.
+
+    Raises:
+        TenfoldError: if a row is not finite, or no column varies.
+    """
+    low = torch.full((rows.width,), math.inf)
+    high = torch.full((rows.width,), -math.inf)
+    stop = min(rows.num_rows, CHECKED_ROWS)
+    for start in range(0, stop, READ_ROWS):
+        end = min(start + READ_ROWS, stop)
+        x_ND = _checked(rows.read(start, end), np.arange(start, end))
+        low = torch.minimum(low, x_ND.amin(dim=0))
+        high = torch.maximum(high, x_ND.amax(dim=0))
+    constant = int((low == high).sum())
+    if constant == rows.width:
+        raise TenfoldError(f"all {constant} columns are constant; there is nothing to learn")
+    if constant:
+        return [f"{constant} of {rows.width} columns are constant"]
+    return []
+
+
+class Stream:
+    """A `Source` over a Python factory of batches, or a bare iterator of them.
+
+    Args:
+        batches: `batches(cursor)` returns an iterator over [B, D] tensors that goes on after
+            `cursor` batches; or an iterator, which cannot be taken up again.
+    """
+
+    def __init__(self, batches: Callable[[int], Iterator[Tensor]] | Iterator[Tensor]) -> None:
+        self._factory = batches if callable(batches) else None
+        self.resumable = self._factory is not None
+        self._iterator = self._factory(0) if self._factory else iter(batches)  # type: ignore[arg-type]
+        self._taken = 0
+        self._last = torch.empty(0)
+        self.width = 0
+        self._aside = [self._next() for _ in range(HELD_OUT_BATCHES)]
+
+    def _next(self) -> Tensor:
+        x_BD = next(self._iterator, None)
+        if x_BD is None:
+            raise TenfoldError(
+                f"the stream ended after {self._taken} batches; make it longer or train on fewer "
+                "rows"
+            )
+        width = self.width or x_BD.shape[-1]
+        if x_BD.dim() != 2 or x_BD.shape[-1] != width:
+            raise TenfoldError(
+                f"batch {self._taken} has shape {list(x_BD.shape)}; wanted [B, {width}]"
+            )
+        self.width = width
+        self._taken += 1
+        self._last = _checked(x_BD.to(torch.float32), np.arange(len(x_BD)))
+        return self._last
+
+    def batch(self, step: int, *, size: int, seed: int) -> Tensor:  # noqa: ARG002
+        """Return batch `step` as the stream gives it; the stream's order serves every seed."""
+        wanted = HELD_OUT_BATCHES + step
+        if wanted == self._taken - 1:
+            return self._last
+        if wanted != self._taken:
+            if self._factory is None:
+                raise TenfoldError(
+                    f"batch {step} was asked for but a plain iterator stands at "
+                    f"{self._taken - HELD_OUT_BATCHES}; pass a factory batches(cursor) to resume"
+                )
+            self._iterator, self._taken = self._factory(wanted), wanted
+        return self._next()
+
+    def held_out(self) -> Iterator[Tensor]:
+        """Yield the batches set aside at the start."""
+        yield from self._aside
+
+    def sample(self) -> Tensor:
+        """Return the batches set aside: nothing else can be looked at without using it up."""
+        return torch.cat(self._aside)[:SAMPLE_ROWS]
+
+    def describe(self) -> Json:
+        """Return what is known of a stream."""
+        return {"name": "stream", "width": self.width, "resumable": self.resumable}
+
+
+def as_source(data: Any, *, held_out: float) -> tuple[Source, list[str]]:
+    """Take whatever a user has as a source, with warnings about it.
+
+    Args:
+        data: a path, an array or tensor, a shard store, a factory or an iterator of batches,
+            or a config of one.
+        held_out: share of rows to hold out, where rows can be counted.
+
+    Raises:
+        TenfoldError: if it is none of these, or its contents are unusable.
+    """
+    rows: Rows
+    match data:
+        case config.Matrix(path=path, key=key):
+            if not path:
+                raise TenfoldError("no activations given; say --data.path FILE")
+            rows = open_matrix(path, key=key)
+        case config.Shards(path=path):
+            rows = ShardRows(store=shards.open_shards(Path(path)))
+        case str() | Path():
+            folder = Path(data)
+            rows = (
+                ShardRows(store=shards.open_shards(folder))
+                if folder.is_dir()
+                else open_matrix(folder)
+            )
+        case np.ndarray() | Tensor():
+            rows = matrix_rows(data)
+        case shards.Shards():
+            rows = ShardRows(store=data)
+        case _ if callable(data) or isinstance(data, Iterator):
+            return Stream(data), []
+        case _:
+            raise TenfoldError(
+                f"{type(data).__name__} is no source of activations; give a path, an array, "
+                "shards, a factory batches(cursor) or an iterator of [B, D] tensors"
+            )
+    return dataset(rows, held_out=held_out), examine(rows)

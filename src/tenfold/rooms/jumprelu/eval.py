@@ -1,0 +1,154 @@
+"""The paper's metrics of a dictionary, on rows it was not trained on (GS 4; SAEBench 3.2).
+
+| metric | definition |
+|---|---|
+| L0 | mean number of active latents on a row |
+| FVU | E ||x - x_hat||^2 / E ||x - E x||^2, a ratio of means |
+| reconstruction bias | gamma = E ||x_hat||^2 / E [x . x_hat]; 1 is no shrinkage |
+| firing frequency | share of rows on which a latent is active |
+| delta loss | model loss with the dictionary spliced in, minus without |
+"""
+
+# B rows of a batch, D width, M latents, T positions
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tenfold.engine.config import Json
+from tenfold.engine.errors import TenfoldError
+from tenfold.parts.sae.rows import Batch
+from tenfold.parts.sae.splice import splice
+from tenfold.rooms.jumprelu.model import Dictionary
+
+OFTEN = (0.01, 0.1)
+"""Firing frequencies above which latents are counted as high-frequency."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """A dictionary's metrics on `rows` rows."""
+
+    rows: int
+    l0: float
+    fvu: float
+    reconstruction_bias: float
+    frequencies: np.ndarray
+    """Firing frequency of each latent, [M]."""
+
+    @property
+    def dead(self) -> int:
+        """Latents that never fired."""
+        return int((self.frequencies == 0).sum())
+
+    def above(self, frequency: float) -> int:
+        """Return the number of latents that fire more often than `frequency`."""
+        return int((self.frequencies > frequency).sum())
+
+    def summary(self) -> Json:
+        """Return the metrics as plain values, frequencies by counts."""
+        return {
+            "rows": self.rows,
+            "l0": self.l0,
+            "fvu": self.fvu,
+            "reconstruction_bias": self.reconstruction_bias,
+            "dead": self.dead,
+            **{f"above_{100 * often:g}_percent": self.above(often) for often in OFTEN},
+        }
+
+
+@torch.no_grad()
+def measure(dictionary: Dictionary, batches: Iterable[Tensor]) -> Measures:
+    """Measure a dictionary on raw activations, [n, D] a batch.
+
+    Raises:
+        TenfoldError: if there are no rows, widths differ, or the rows do not vary.
+    """
+    width = dictionary.input_width
+    device = dictionary.w_enc.device
+    fired = torch.zeros(dictionary.width, dtype=torch.int64, device=device)
+    total = torch.zeros(width, dtype=torch.float64, device=device)
+    # Sums over rows: ||x||^2, ||x - x_hat||^2, ||x_hat||^2, x . x_hat.
+    squares = torch.zeros(4, dtype=torch.float64, device=device)
+    rows = 0
+    for x_BD in batches:
+        check_width(dictionary, x_BD)
+        x_BD = x_BD.to(device=device, dtype=dictionary.w_enc.dtype)
+        f_BM = dictionary.encode(x_BD)
+        y_BD = dictionary.decode(f_BM)
+        fired += (f_BM > 0).sum(dim=0)
+        total += x_BD.sum(dim=0, dtype=torch.float64)
+        pairs = ((x_BD, x_BD), (x_BD - y_BD, x_BD - y_BD), (y_BD, y_BD), (x_BD, y_BD))
+        squares += torch.stack([(a * b).sum(dtype=torch.float64) for a, b in pairs])
+        rows += len(x_BD)
+    if rows == 0:
+        raise TenfoldError("0 rows to measure on; give held-out activations")
+    power, error, size, overlap = squares.tolist()
+    variance = power - float(total.square().sum()) / rows
+    if variance <= 1e-12 * power:
+        raise TenfoldError(f"the {rows} rows are all alike; FVU is not defined on them")
+    return Measures(
+        rows=rows,
+        l0=float(fired.sum()) / rows,
+        fvu=error / variance,
+        reconstruction_bias=size / overlap if overlap else float("nan"),
+        frequencies=(fired.double() / rows).cpu().numpy(),
+    )
+
+
+def check_width(dictionary: Dictionary, x_BD: Tensor) -> None:
+    """Refuse activations of another width than the dictionary's.
+
+    Raises:
+        TenfoldError: naming both shapes.
+    """
+    if x_BD.shape[-1] != dictionary.input_width:
+        raise TenfoldError(
+            f"activations {list(x_BD.shape)} have width {x_BD.shape[-1]}, the dictionary is "
+            f"D {dictionary.input_width} x M {dictionary.width}; they come from different sites"
+        )
+
+
+@torch.no_grad()
+def delta_loss(
+    module: nn.Module,
+    site: str,
+    dictionary: Dictionary,
+    *,
+    loss: Callable[[Tensor], Tensor],
+    batches: Sequence[Batch],
+    clean: float,
+) -> float:
+    """Return how much a model's mean loss rises when the dictionary replaces a site.
+
+    Masked positions keep their clean value.
+
+    Args:
+        module: the running model.
+        site: where its activation is replaced by the reconstruction.
+        dictionary: folded or not; it sees raw activations.
+        loss: tokens [B, T] to losses [B, T - 1], by running `module` on all but the last.
+        batches: held-out tokens with their masks.
+        clean: mean loss of the untouched model on the same tokens.
+    """
+    mask: Tensor | None = None
+    total, count = 0.0, 0
+    with splice(module, {site: dictionary}, mask=lambda: mask):
+        for batch in batches:
+            mask = None if batch.mask is None else batch.mask[:, :-1]
+            losses = loss(batch.inputs[0])
+            total += float(losses.sum(dtype=torch.float64))
+            count += losses.numel()
+    return total / count - clean
+
+
+@torch.no_grad()
+def mean_loss(loss: Callable[[Tensor], Tensor], batches: Sequence[Batch]) -> float:
+    """Return the mean of per-token losses over all batches."""
+    losses = [loss(batch.inputs[0]).double() for batch in batches]
+    return float(torch.cat([values.flatten() for values in losses]).mean())

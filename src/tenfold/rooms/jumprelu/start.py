@@ -1,0 +1,164 @@
+"""Where a training run starts: scale, centre, thresholds, or another dictionary's function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from tenfold.engine import rng
+from tenfold.engine.errors import TenfoldError
+from tenfold.rooms.jumprelu import config, files
+from tenfold.rooms.jumprelu.data import Source
+from tenfold.rooms.jumprelu.model import (
+    BatchTopK,
+    Dictionary,
+    JumpReLU,
+    Kind,
+    create,
+    row_norms,
+    stack,
+)
+
+KINDS: dict[type, Kind] = {
+    config.JumpReLU: "jumprelu",
+    config.ReLU: "relu",
+    config.Gated: "gated",
+    config.TopK: "topk",
+    config.BatchTopK: "batchtopk",
+    config.Matryoshka: "matryoshka",
+}
+QUANTILE_ROWS = 8_192
+
+
+def first_dictionary(
+    cfg: config.Train, schedule: config.Schedule, *, sample: Tensor, scale: float
+) -> Dictionary:
+    """Return the stack of dictionaries at step 0, in training form.
+
+    Args:
+        cfg: what is trained.
+        schedule: its resolved constants.
+        sample: training rows [n, D], divided by `scale`.
+        scale: C, the root of the mean squared norm of raw rows.
+    """
+    if cfg.warm_start:
+        dictionary = _warm(cfg, schedule, scale, width=sample.shape[-1])
+    else:
+        dictionary = _cold(cfg, schedule, sample)
+    dictionary.scale = scale
+    return dictionary
+
+
+def first_rows(source: Source, count: int) -> Tensor:
+    """Return the first `count` held-out rows, or all if there are fewer."""
+
+    def pieces() -> Iterator[Tensor]:
+        left = count
+        for rows in source.held_out():
+            yield rows[:left]
+            left -= len(rows)
+            if left <= 0:
+                return
+
+    return torch.cat(list(pieces()))
+
+
+def _cold(cfg: config.Train, schedule: config.Schedule, sample: Tensor) -> Dictionary:
+    centre = _centre(sample, schedule.centre).cpu()
+    dictionaries = []
+    for lane in cfg.lanes:
+        dictionary = create(
+            KINDS[type(cfg.method)],
+            input_width=sample.shape[-1],
+            width=cfg.width,
+            generator=rng.torch_stream(lane.seed, "jumprelu", "start"),
+            k=max(1, round(lane.target_l0)),
+            threshold=schedule.threshold_start or 1.0,
+            threshold_as_log=schedule.threshold_as_log,
+            prefixes=_prefixes(cfg),
+        )
+        dictionary.b_dec.data.copy_(centre)
+        if isinstance(dictionary.unit, JumpReLU) and not schedule.threshold_start:
+            _set_threshold(
+                dictionary.unit, quantile_thresholds(dictionary, sample.cpu(), lane.target_l0)
+            )
+        dictionaries.append(dictionary)
+    return stack(dictionaries)
+
+
+def _prefixes(cfg: config.Train) -> tuple[int, ...]:
+    if not isinstance(cfg.method, config.Matryoshka):
+        return ()
+    sizes = [max(1, round(share * cfg.width)) for share in cfg.method.prefixes]
+    return tuple(sorted(set(sizes)))
+
+
+def _centre(sample: Tensor, kind: str) -> Tensor:
+    if kind == "zero":
+        return torch.zeros_like(sample[0])
+    return sample.mean(dim=0) if kind == "mean" else geometric_median(sample)
+
+
+def geometric_median(x_ND: Tensor, *, rounds: int = 100, tolerance: float = 1e-6) -> Tensor:
+    """Return the point of least mean distance to the rows (Weiszfeld's algorithm), [D]."""
+    point = x_ND.mean(dim=0)
+    for _ in range(rounds):
+        weights = 1 / (x_ND - point).norm(dim=-1).clamp_min(1e-12)
+        moved: Tensor = (weights @ x_ND) / weights.sum()
+        if (moved - point).norm() <= tolerance * point.norm():
+            return moved
+        point = moved
+    return point
+
+
+def quantile_thresholds(dictionary: Dictionary, sample: Tensor, target_l0: float) -> Tensor:
+    """Return the thresholds [M] at which each latent fires on its share of the target L0."""
+    share = (target_l0 or min(32.0, dictionary.width / 8)) / dictionary.width
+    z_BM = dictionary.preactivations(sample[:QUANTILE_ROWS]).detach()
+    return z_BM.quantile(1 - min(0.5, share), dim=0).clamp_min(1e-4)
+
+
+def _set_threshold(unit: JumpReLU, threshold: Tensor) -> None:
+    unit.raw.data.copy_(threshold.log() if unit.as_log else threshold)
+
+
+def _warm(cfg: config.Train, schedule: config.Schedule, scale: float, *, width: int) -> Dictionary:
+    """Return every lane's start from one dictionary file, in training form."""
+    given = files.load(cfg.warm_start).fold()
+    if (given.input_width, given.width) != (width, cfg.width):
+        raise TenfoldError(
+            f"warm start {cfg.warm_start} has shape D {given.input_width} x M {given.width}, "
+            f"the run D {width} x M {cfg.width}; use a dictionary of that shape"
+        )
+    lanes = []
+    for lane in cfg.lanes:
+        blank = create(
+            KINDS[type(cfg.method)],
+            input_width=width,
+            width=cfg.width,
+            generator=rng.torch_stream(lane.seed, "jumprelu", "start"),
+            k=max(1, round(lane.target_l0)),
+            threshold_as_log=schedule.threshold_as_log,
+            prefixes=_prefixes(cfg),
+        )
+        lanes.append(_take_over(blank, given, scale))
+    return stack(lanes)
+
+
+def _take_over(blank: Dictionary, given: Dictionary, scale: float) -> Dictionary:
+    """Put a folded dictionary's function into a training form with scale and pre-bias."""
+    norms = row_norms(given.w_dec).clamp_min(1e-12)
+    b_dec = given.b_dec / scale
+    blank.w_enc.data.copy_(given.w_enc * norms)
+    blank.w_dec.data.copy_(given.w_dec / norms[:, None])
+    blank.b_dec.data.copy_(b_dec)
+    blank.b_enc.data.copy_((given.b_enc / scale + b_dec @ given.w_enc) * norms)
+    if isinstance(blank.unit, JumpReLU):
+        match given.unit:
+            case JumpReLU(threshold=threshold) | BatchTopK(threshold=threshold):
+                _set_threshold(blank.unit, (threshold / scale * norms).clamp_min(1e-6))
+            case _:
+                _set_threshold(blank.unit, torch.full_like(norms, 1e-3))
+    return blank
