@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from tenfold.engine.config import digest
-from tenfold.engine.run import Options, Run
+from tenfold.engine.run import Run
 from tenfold.engine.shards import Shards
 from tenfold.parts.sae.harvest import Batch, collect
 from tenfold.parts.sae.subject import Subject, load_or_train
@@ -22,7 +23,8 @@ def harvest_site(data: config.Model, *, run: Run) -> Shards:
 
     Model and harvest go on where a killed run left them.
     """
-    subject = load_or_train(data.subject, options=Options(quiet=run.options.quiet))
+    # stop_after counts the steps of the dictionaries, not those of the model.
+    subject = load_or_train(data.subject, options=replace(run.options, stop_after=0))
     (store,) = harvest(
         subject, (data.site,), tokens=data.tokens, folder=run.path / "harvest", run=run
     ).values()

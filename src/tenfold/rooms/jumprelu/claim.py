@@ -44,7 +44,7 @@ from tenfold.rooms.jumprelu import config, files, report
 from tenfold.rooms.jumprelu.activations import harvest, held_out_windows
 from tenfold.rooms.jumprelu.claim_config import Arm, Claim, Plan, make_plan
 from tenfold.rooms.jumprelu.eval import delta_loss, mean_loss, measure
-from tenfold.rooms.jumprelu.run import train
+from tenfold.rooms.jumprelu.run import metric_units, train
 
 STATEMENT = Statement(
     room="jumprelu",
@@ -99,9 +99,11 @@ class Task:
 
     arm: Arm
     site: str
+    store: str
+    """Where the site's activations lie."""
     plan: Plan
     folder: str
-    quiet: bool
+    """Directory of the claim's run."""
 
 
 def run_claim(claim: Claim, *, run: Run) -> ClaimResult:
@@ -117,10 +119,10 @@ def run_claim(claim: Claim, *, run: Run) -> ClaimResult:
         run.introduce({name: str(value) for name, value in estimate(claim).items()})
         subject = load_or_train(plan.subject, options=options, device=choose().device)
         folder = run.path / "harvest"
-        harvest(subject, plan.sites, tokens=plan.tokens, folder=folder, run=run)
+        stores = harvest(subject, plan.sites, tokens=plan.tokens, folder=folder, run=run)
         tasks = {
             f"{arm.key}-{number}": Task(
-                arm=arm, site=site, plan=plan, folder=str(run.path), quiet=options.quiet
+                arm=arm, site=site, store=str(stores[site].path), plan=plan, folder=str(run.path)
             )
             for number, site in enumerate(plan.sites)
             for arm in plan.arms
@@ -161,12 +163,14 @@ def train_arm(task: Task) -> Json:
     plan, arm = task.plan, task.arm
     subject = _subject(plan.subject)
     path = Path(task.folder) / "arms" / f"{arm.key}-{plan.sites.index(task.site)}"
-    cfg = arm_config(arm, task.site, plan=plan, folder=Path(task.folder))
-    options = Options(quiet=True)
+    cfg = arm_config(arm, store=task.store, plan=plan)
+    options, units = Options(quiet=True), metric_units(cfg)
     if (path / "config.json").exists():
-        run = Run.resume(path, cfg, options=options)
+        run = Run.resume(path, cfg, units=units, options=options)
     else:
-        run = Run.create(cfg, room="jumprelu", verb="train", options=options, path=path)
+        run = Run.create(
+            cfg, room="jumprelu", verb="train", units=units, options=options, path=path
+        )
     run = train(cfg, run=run)
     return {
         "arm": arm.name,
@@ -177,12 +181,10 @@ def train_arm(task: Task) -> Json:
     }
 
 
-def arm_config(arm: Arm, site: str, *, plan: Plan, folder: Path) -> config.Train:
-    """Return the training config of one arm on the harvested activations of a site."""
-    from tenfold.parts.sae.harvest import folder_name
-
+def arm_config(arm: Arm, *, store: str, plan: Plan) -> config.Train:
+    """Return the training config of one arm on the activations in `store`."""
     return config.Train(
-        data=config.Shards(path=str(folder / "harvest" / folder_name(site))),
+        data=config.Shards(path=store),
         method=arm.method,
         width=plan.width,
         target_l0=plan.target_l0,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tenfold.engine.config import free
 from tenfold.parts.nn.config import DecoderConfig
+from tenfold.parts.sae import subject_config
 from tenfold.parts.sae.subject_config import SubjectConfig
 from tenfold.rooms.jumprelu import config
 
@@ -49,7 +50,9 @@ ARMS = (
     Arm(name="JumpReLU", method=config.JumpReLU()),
     Arm(name="TopK", method=config.TopK()),
     Arm(name="BatchTopK", method=config.BatchTopK()),
-    Arm(name="Gated", method=config.Gated()),
+    # Unit decoder rows, as in the Gated paper: with the norm-weighted penalty (RI-L1) a short run
+    # shrinks the decoder faster than the gate can follow, and Gated would look far worse.
+    Arm(name="Gated", method=config.Gated(norm_weighted=False)),
     Arm(name="ReLU-L1", method=config.ReLU()),
 )
 
@@ -83,10 +86,9 @@ def make_plan(claim: Claim) -> Plan:
 
 
 def _quick(text: str) -> Plan:
-    decoder = DecoderConfig(width=64, depth=2, heads=2, kv_heads=2, head_width=32, hidden=192)
     return Plan(
-        subject=SubjectConfig(decoder=decoder, text=text),
-        sites=("blocks.0",),
+        subject=subject_config.quick(text),
+        sites=("blocks.1",),
         width=512,
         target_l0=(12.0, 24.0),
         matched_l0=(16.0,),
@@ -100,7 +102,7 @@ def _quick(text: str) -> Plan:
 
 def _laptop(text: str) -> Plan:
     return Plan(
-        subject=SubjectConfig(decoder=DecoderConfig(), text=text, steps=5_000),
+        subject=subject_config.laptop(text),
         sites=("blocks.2", "blocks.2.mlp_post_norm"),
         width=1_024,
         target_l0=(12.0, 24.0, 48.0),
@@ -122,7 +124,7 @@ def _full(text: str) -> Plan:
         rows=20_000 * 1_024,
     )
     return Plan(
-        subject=SubjectConfig(decoder=DecoderConfig(), text=text, steps=10_000),
+        subject=replace(subject_config.laptop(text), steps=10_000),
         sites=tuple(
             site
             for block in range(4)
@@ -146,7 +148,7 @@ def _gpu(text: str) -> Plan:
         width=512, depth=8, heads=8, kv_heads=8, head_width=64, hidden=1_536, context=256
     )
     return Plan(
-        subject=SubjectConfig(decoder=decoder, text=text, steps=4_000, batch=64),
+        subject=replace(subject_config.laptop(text), decoder=decoder, steps=4_000, batch=64),
         sites=("blocks.4",),
         width=16_384,
         target_l0=(12.0, 24.0, 48.0, 96.0, 160.0),

@@ -28,7 +28,7 @@ class JumpReLU:
     """A learned threshold for each latent, trained by straight-through pseudo-gradients."""
 
     penalty: Penalty = "auto"
-    """Price on L0; `auto` is the schedule's."""
+    """Price on L0; `auto` is the schedule's, and linear under a fixed price."""
     bandwidth: float = 0.0
     """Width of the pseudo-gradient's window; 0 is the schedule's."""
     step_to_z: bool = False
@@ -183,6 +183,9 @@ class Train:
             )
         if self.price and isinstance(self.method, TopK | BatchTopK | Matryoshka):
             raise ValueError(f"{type(self.method).__name__} has no price; give target_l0")
+        penalty = getattr(self.method, "penalty", "")
+        if self.price and penalty.startswith("quad"):
+            raise ValueError(f"penalty {penalty} measures from a target; give target_l0, no price")
         if any(not 0 < target <= self.width for target in self.target_l0):
             raise ValueError(f"target_l0 {list(self.target_l0)} must lie in (0, {self.width}]")
         if any(price <= 0 for price in self.price):
@@ -269,19 +272,20 @@ def gemma_scope_2() -> Schedule:
 def short(*, steps: int, batch: int) -> Schedule:
     """Constants for runs of hundreds to some ten thousand steps.
 
+    Step sizes fall with the root of the run's length, as all kinds of dictionary liked best.
     Thresholds are trained directly, with a larger step size, and start at the quantile of the
     target L0, because a log threshold under Adam moves by at most the step size a step. The
-    quadratic penalty holds L0 at its target: a controlled price lags behind the thresholds and
-    swings.
+    price follows L0 to its target; the quadratic penalties hit the target sooner but leave a
+    third of the latents dead.
     """
     return Schedule(
         name="short",
-        learning_rate=3e-3,
+        learning_rate=min(1e-2, 0.2 / steps**0.5),
         warmup_steps=max(1, min(1_000, steps // 20)),
         decay_share=0.2,
         price_warmup_steps=max(1, min(10_000, steps // 20)),
         bandwidth=0.1,
-        penalty="quad_example",
+        penalty="linear",
         threshold_rate=4.0,
         threshold_as_log=False,
         threshold_start=0.0,
@@ -303,6 +307,9 @@ def resolve_schedule(train: Train) -> Schedule:
             schedule = gemma_scope_2()
         case _:
             schedule = short(steps=train.steps, batch=train.batch)
+    if train.price:
+        # The quadratic penalties measure from a target, and there is none.
+        schedule = replace(schedule, penalty="linear")
     if train.learning_rate:
         schedule = replace(schedule, learning_rate=train.learning_rate)
     return schedule

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -224,10 +225,11 @@ def _open_npy(path: Path, key: str) -> np.ndarray:
 
 def _open_npz(path: Path, key: str) -> np.ndarray:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, because np.load leaves the file of a broken archive open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             array: np.ndarray = archive[_choose_key(path, key, archive.files)]
             return array
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         size = path.stat().st_size
         raise TenfoldError(
             f"{path.name} is no whole .npz file: it ends at byte {size} ({error}); write it again"

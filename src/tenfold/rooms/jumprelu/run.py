@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 from tenfold.engine import device
 from tenfold.engine.checkpoint import flatten_optimizer, restore_optimizer
 from tenfold.engine.config import Json, encode
-from tenfold.engine.run import Options, Run
+from tenfold.engine.run import Options, Run, decode_saved
 from tenfold.rooms.jumprelu import config, eval, files, method
 from tenfold.rooms.jumprelu.data import Source, as_source
 from tenfold.rooms.jumprelu.model import BatchTopK, Dictionary, JumpReLU, row_norms
@@ -103,6 +104,19 @@ def facts(trainer: Trainer, source: Source, compute: device.Compute) -> dict[str
     }
 
 
+def resume(path: str | Path, data: Any = None, *, options: Options = Options()) -> Run:  # noqa: B008
+    """Go on with the run at `path` under its saved config and return it finished.
+
+    Args:
+        path: directory of a run that was stopped, killed or lost; a finished one is only read.
+        data: what `train` was given as `data`, if anything.
+        options: stopping and checkpoint cadence.
+    """
+    cfg = decode_saved(Path(path), config.Train, schema=config.SCHEMA)
+    units = metric_units(cfg)
+    return train(cfg, data, run=Run.resume(Path(path), cfg, units=units, options=options))
+
+
 def read_batch(cfg: config.Train, source: Source, step: int) -> Tensor:
     """Return each dictionary's rows [S, B, D] of one step; equal seeds see equal rows."""
     rows = {seed: source.batch(step, size=cfg.batch, seed=seed) for seed in cfg.seeds}
@@ -160,8 +174,11 @@ def first_price(cfg: config.Train, dictionary: Dictionary, sample: Tensor) -> Te
     """Return a price [S] near which each dictionary's target L0 should be in equilibrium.
 
     A latent just at its threshold theta saves about theta^2 of error by staying on, and an L1
-    price of 2 theta shrinks it to nothing.
+    price of 2 theta shrinks it to nothing. The price of `quad_batch` is that of missing the
+    target by as much as it is, and 1 wherever it is used.
     """
+    if getattr(cfg.method, "penalty", "") == "quad_batch":
+        return torch.ones(len(cfg.lanes))
     prices = []
     for index, lane in enumerate(cfg.lanes):
         theta = quantile_thresholds(dictionary.lane(index), sample, lane.target_l0).mean()
@@ -232,7 +249,8 @@ class Trainer:
                 group["lr"] = rate * group["rate"]
             self.optimizer.step()
             if self.unit_rows:
-                dictionary.w_dec.div_(row_norms(dictionary.w_dec).unsqueeze(-1))
+                # A row of zeros, from a file of another library, stays one.
+                dictionary.w_dec.div_(row_norms(dictionary.w_dec).clamp_min(1e-12).unsqueeze(-1))
             self._follow(terms, rows=x_SBD.shape[1])
         return terms
 

@@ -131,6 +131,7 @@ def parity(dictionary: Dictionary, folder: Path) -> Json:
     return {"active_sets_differ": differ, "output": float(np.abs(y_ND - other_y).max()) / size}
 
 
+@torch.no_grad()
 def describe(cfg: Info) -> Json:
     """Return what a dictionary file holds."""
     path = files.find_dictionary(Path(cfg.dictionary))

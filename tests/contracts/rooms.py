@@ -1,0 +1,70 @@
+"""How the contract makes each room's tiny run; a later room adds its entry to ROOMS."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deadly import bits_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What differs between rooms."""
+
+    in_a_step: str
+    """Function, "module:name" where it is looked up, that is called in the midst of each step."""
+    options: Callable[[Path], tuple[str, ...]] = lambda _folder: ()
+    """Writes the input of the tiny run into an empty folder and returns its options."""
+    verb: str = "train"
+    """The verb that has the recipes."""
+    with_workers: Callable[[int, Path, Path], Any] | None = None
+    """Does the work of a verb that has `workers`: takes their number, a new directory and a
+    folder of text; returns what must not depend on the number."""
+
+
+def jumprelu_matrix(folder):
+    file = folder / "x.npy"
+    np.save(file, np.random.default_rng(0).standard_normal((400, 8)).astype("float32"))
+    return ("--data.path", str(file))
+
+
+def jumprelu_claim(workers, path, text):
+    """Check the claim in seconds, on a model that has learnt next to nothing."""
+    from tenfold.engine.files import read_json
+    from tenfold.engine.run import Options, Run
+    from tenfold.parts.sae import subject_config
+    from tenfold.rooms.jumprelu import claim, claim_config
+
+    asked = claim_config.Claim(workers=workers)
+    plan = replace(
+        claim_config.make_plan(asked),
+        subject=subject_config.tiny(str(text)),
+        sites=("blocks.0",),
+        width=32,
+        target_l0=(2.0, 4.0),
+        matched_l0=(3.0,),
+        seeds=(0, 1),
+        rows=20 * 128,
+        batch=128,
+        tokens=4_000,
+        loss_tokens=2_048,
+    )
+    run = Run.create(asked, room="jumprelu", verb="claim", options=Options(quiet=True), path=path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(claim, "make_plan", lambda _claim: plan)
+        claim.run_claim(asked, run=run)
+    measured = {file.name: read_json(file) for file in (run.out / "pieces").iterdir()}
+    return measured, {arm.name: bits_of(arm) for arm in (path / "arms").iterdir()}
+
+
+ROOMS = {
+    "jumprelu": Entry(
+        options=jumprelu_matrix,
+        in_a_step="tenfold.rooms.jumprelu.run:learning_rate",
+        with_workers=jumprelu_claim,
+    ),
+}
