@@ -29,5 +29,28 @@ test-all: check
 reproduce: setup
 	$(BIN)/tenfold reproduce --scale quick
 
+claims: setup
+	$(BIN)/tenfold reproduce --scale laptop
+
+bench: setup
+	$(BIN)/python bench/peers/train_step.py
+
+peers: setup
+	$(BIN)/python tools/peers.py
+
+browser:
+	command -v chromium >/dev/null || (apt-get update -q && apt-get install -qy chromium)
+
+docs:
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/docs.txt
+	.venv-docs/bin/zensical build --clean
+
+serve: setup
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory runs 8765
+
+lock: setup
+	$(BIN)/python -m pip freeze --exclude-editable
+
 clean:
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf $(VENV) .venv-* .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist site

@@ -59,7 +59,7 @@ BEAT_SECONDS = 2.0
 NUMBERS_SHOWN = 3
 
 
-class RunStopped(Exception):  # noqa: N818 a stop is no error
+class RunStopped(Exception):
     """A run stopped before its end, at a point from which it goes on exactly."""
 
     def __init__(self, path: Path, reason: str) -> None:

@@ -7,28 +7,45 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+from tenfold.engine import rng
 from tenfold.engine.config import digest
-from tenfold.engine.run import Run
+from tenfold.engine.run import Options, Run
 from tenfold.engine.shards import Shards
+from tenfold.parts.nn.transformer import Decoder
 from tenfold.parts.sae.harvest import Batch, collect
 from tenfold.parts.sae.subject import Subject, load_or_train
+from tenfold.parts.sae.taps import find_sites
 from tenfold.rooms.jumprelu import config
 
 ROWS_PER_SHARD = 65_536
 """What a kill can cost of a harvest."""
 
 
-def harvest_site(data: config.Model, *, run: Run) -> Shards:
+def check_site(data: config.Model) -> None:
+    """Refuse a site that the model does not have, before the model is trained.
+
+    Raises:
+        TenfoldError: with the nearest names.
+    """
+    blank = Decoder(data.subject.decoder, generator=rng.torch_stream(0, "blank"))
+    find_sites(blank, data.site)
+
+
+def harvest_site(data: config.Model, *, run: Run, torch_device: str = "cpu") -> Shards:
     """Return the activations that `data` asks for, below the run's directory.
 
     Model and harvest go on where a killed run left them.
     """
-    # stop_after counts the steps of the dictionaries, not those of the model.
-    subject = load_or_train(data.subject, options=replace(run.options, stop_after=0))
+    subject = load_or_train(data.subject, options=inner_options(run), device=torch_device)
     (store,) = harvest(
         subject, (data.site,), tokens=data.tokens, folder=run.path / "harvest", run=run
     ).values()
     return store
+
+
+def inner_options(run: Run) -> Options:
+    """Return the options of a model trained inside `run`: `stop_after` is not about its steps."""
+    return replace(run.options, stop_after=0)
 
 
 def harvest(

@@ -41,7 +41,7 @@ from tenfold.engine.tasks import map_tasks
 from tenfold.parts.sae.subject import Subject, load_or_train
 from tenfold.parts.sae.subject_config import SubjectConfig
 from tenfold.rooms.jumprelu import config, files, report
-from tenfold.rooms.jumprelu.activations import harvest, held_out_windows
+from tenfold.rooms.jumprelu.activations import harvest, held_out_windows, inner_options
 from tenfold.rooms.jumprelu.claim_config import Arm, Claim, Plan, make_plan
 from tenfold.rooms.jumprelu.eval import delta_loss, mean_loss, measure
 from tenfold.rooms.jumprelu.run import metric_units, train
@@ -115,7 +115,7 @@ def run_claim(claim: Claim, *, run: Run) -> ClaimResult:
     plan = make_plan(claim)
     with run:
         began = time.monotonic()
-        options = Options(quiet=run.options.quiet)
+        options = inner_options(run)
         run.introduce({name: str(value) for name, value in estimate(claim).items()})
         subject = load_or_train(plan.subject, options=options, device=choose().device)
         folder = run.path / "harvest"

@@ -108,7 +108,7 @@ def _laptop(text: str) -> Plan:
         target_l0=(12.0, 24.0, 48.0),
         matched_l0=(16.0, 32.0),
         seeds=(0, 1, 2, 3, 4),
-        rows=500 * 512,
+        rows=320 * 512,
         batch=512,
         tokens=300_000,
         loss_tokens=16_384,

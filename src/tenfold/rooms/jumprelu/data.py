@@ -472,41 +472,50 @@ class Stream:
         return {"name": "stream", "width": self.width, "resumable": self.resumable}
 
 
-def as_source(data: Any, *, held_out: float) -> tuple[Source, list[str]]:
-    """Take whatever a user has as a source, with warnings about it.
+def open_rows(data: Any) -> Rows | None:
+    """Open whatever a user has as rows; None if it is a stream, whose rows cannot be counted.
 
     Args:
         data: a path, an array or tensor, a shard store, a factory or an iterator of batches,
             or a config of one.
-        held_out: share of rows to hold out, where rows can be counted.
 
     Raises:
-        TenfoldError: if it is none of these, or its contents are unusable.
+        TenfoldError: if it is none of these, or cannot be opened.
     """
-    rows: Rows
     match data:
+        case config.Matrix(path="") | config.Shards(path=""):
+            raise TenfoldError("no activations given; say where they are with --data.path")
         case config.Matrix(path=path, key=key):
-            if not path:
-                raise TenfoldError("no activations given; say --data.path FILE")
-            rows = open_matrix(path, key=key)
+            return open_matrix(path, key=key)
         case config.Shards(path=path):
-            rows = ShardRows(store=shards.open_shards(Path(path)))
+            return ShardRows(store=shards.open_shards(Path(path)))
         case str() | Path():
-            folder = Path(data)
-            rows = (
-                ShardRows(store=shards.open_shards(folder))
-                if folder.is_dir()
-                else open_matrix(folder)
-            )
+            folder = Path(data).is_dir()
+            return open_rows(config.Shards(path=str(data))) if folder else open_matrix(data)
         case np.ndarray() | Tensor():
-            rows = matrix_rows(data)
+            return matrix_rows(data)
         case shards.Shards():
-            rows = ShardRows(store=data)
+            return ShardRows(store=data)
         case _ if callable(data) or isinstance(data, Iterator):
-            return Stream(data), []
+            return None
         case _:
             raise TenfoldError(
                 f"{type(data).__name__} is no source of activations; give a path, an array, "
                 "shards, a factory batches(cursor) or an iterator of [B, D] tensors"
             )
+
+
+def as_source(data: Any, *, held_out: float) -> tuple[Source, list[str]]:
+    """Take whatever `open_rows` takes as a source, with warnings about it.
+
+    Args:
+        data: what to train on.
+        held_out: share of rows to hold out, where rows can be counted.
+
+    Raises:
+        TenfoldError: if it cannot be opened, or its contents are unusable.
+    """
+    rows = open_rows(data)
+    if rows is None:
+        return Stream(data), []
     return dataset(rows, held_out=held_out), examine(rows)

@@ -13,8 +13,6 @@ from tenfold.engine.errors import TenfoldError
 from tenfold.parts.sae.formats import Arrays, read_arrays, write_arrays
 from tenfold.rooms.jumprelu.model import BatchTopK, Dictionary, Gated, JumpReLU, ReLU, TopK
 
-RESULTS = "metrics.json"
-
 
 def load(
     path: str | Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32
@@ -30,10 +28,7 @@ def load(
     Raises:
         TenfoldError: if nothing known is there, or the files are broken.
     """
-    path = Path(path)
-    if not path.exists():
-        raise TenfoldError(f"{path} does not exist; give the folder of a dictionary or of a run")
-    return from_arrays(read_arrays(find_dictionary(path))).to(device=device, dtype=dtype)
+    return from_arrays(read_arrays(find_dictionary(Path(path)))).to(device=device, dtype=dtype)
 
 
 def find_dictionary(path: Path) -> Path:
@@ -42,6 +37,8 @@ def find_dictionary(path: Path) -> Path:
     Raises:
         TenfoldError: if the run is unfinished or has several.
     """
+    if not path.exists():
+        raise TenfoldError(f"{path} does not exist; give the folder of a dictionary or of a run")
     if not (path / "config.json").is_file() or not (path / "out").is_dir():
         return path
     found = sorted(folder.parent for folder in path.glob("out/*/dictionary.safetensors"))

@@ -21,7 +21,8 @@ from tenfold.engine.checkpoint import flatten_optimizer, restore_optimizer
 from tenfold.engine.config import Json, encode
 from tenfold.engine.run import Options, Run, decode_saved
 from tenfold.rooms.jumprelu import config, eval, files, method
-from tenfold.rooms.jumprelu.data import Source, as_source
+from tenfold.rooms.jumprelu.activations import check_site, harvest_site
+from tenfold.rooms.jumprelu.data import Source, as_source, open_rows
 from tenfold.rooms.jumprelu.model import BatchTopK, Dictionary, JumpReLU, row_norms
 from tenfold.rooms.jumprelu.start import first_dictionary, first_rows, quantile_thresholds
 
@@ -60,6 +61,7 @@ def train(
         RunStopped: if it was asked to stop; the state is saved.
     """
     if run is None:
+        check_inputs(cfg, data)
         run = Run.create(
             cfg,
             room="jumprelu",
@@ -84,6 +86,21 @@ def train(
                     run.note(warning)
         finish(cfg, trainer, source, run)
     return run
+
+
+def check_inputs(cfg: config.Train, data: Any = None) -> None:
+    """Refuse what cannot be opened before a run directory is made for it.
+
+    Raises:
+        TenfoldError: naming what is wrong with data, site, device or warm start.
+    """
+    device.choose(cfg.device, threads=cfg.threads)
+    if cfg.warm_start:
+        files.load(cfg.warm_start)
+    if data is not None or not isinstance(cfg.data, config.Model):
+        open_rows(cfg.data if data is None else data)
+    else:
+        check_site(cfg.data)
 
 
 def facts(trainer: Trainer, source: Source, compute: device.Compute) -> dict[str, str]:
@@ -126,9 +143,7 @@ def read_batch(cfg: config.Train, source: Source, step: int) -> Tensor:
 def open_source(cfg: config.Train, data: Any, run: Run) -> Source:
     """Open the activations of a run, harvesting them first where a model gives them."""
     if data is None and isinstance(cfg.data, config.Model):
-        from tenfold.rooms.jumprelu.activations import harvest_site
-
-        data = harvest_site(cfg.data, run=run)
+        data = harvest_site(cfg.data, run=run, torch_device=device.choose(cfg.device).device)
     source, warnings = as_source(cfg.data if data is None else data, held_out=cfg.held_out)
     for warning in warnings:
         run.note(f"warning: {warning}")

@@ -29,7 +29,7 @@ KINDS: dict[type, Kind] = {
     config.BatchTopK: "batchtopk",
     config.Matryoshka: "matryoshka",
 }
-QUANTILE_ROWS = 8_192
+QUANTILE_ROWS = 4_096
 
 
 def first_dictionary(
@@ -116,8 +116,9 @@ def geometric_median(x_ND: Tensor, *, rounds: int = 100, tolerance: float = 1e-6
 def quantile_thresholds(dictionary: Dictionary, sample: Tensor, target_l0: float) -> Tensor:
     """Return the thresholds [M] at which each latent fires on its share of the target L0."""
     share = (target_l0 or min(32.0, dictionary.width / 8)) / dictionary.width
-    z_BM = dictionary.preactivations(sample[:QUANTILE_ROWS]).detach()
-    return z_BM.quantile(1 - min(0.5, share), dim=0).clamp_min(1e-4)
+    z_MB = dictionary.preactivations(sample[:QUANTILE_ROWS]).detach().mT.contiguous()
+    above = max(1, round(min(0.5, share) * z_MB.shape[-1]))
+    return z_MB.topk(above, dim=-1, sorted=False).values.amin(dim=-1).clamp_min(1e-4)
 
 
 def _set_threshold(unit: JumpReLU, threshold: Tensor) -> None:

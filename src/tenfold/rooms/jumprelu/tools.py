@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tenfold.engine import shards
 from tenfold.engine.config import Json
 from tenfold.engine.device import choose
 from tenfold.engine.errors import TenfoldError
@@ -17,7 +16,7 @@ from tenfold.engine.files import replacing
 from tenfold.engine.progress import Progress
 from tenfold.parts.sae.formats import read_arrays, reference_forward
 from tenfold.rooms.jumprelu import config, files
-from tenfold.rooms.jumprelu.data import READ_ROWS, Rows, ShardRows, open_matrix
+from tenfold.rooms.jumprelu.data import READ_ROWS, Rows, open_matrix, open_rows
 from tenfold.rooms.jumprelu.eval import check_width, measure
 from tenfold.rooms.jumprelu.model import Dictionary
 
@@ -43,7 +42,8 @@ def encode_matrix(cfg: Encode, *, quiet: bool = False) -> Json:
         raise TenfoldError(f"the sparse result {out.name} must end in .npz; rename it")
     device = choose(cfg.device).device
     dictionary = files.load(cfg.dictionary, device=device)
-    rows = open_matrix(cfg.data, key=cfg.key)
+    rows = open_matrix(cfg.data, key=cfg.key) if cfg.key else open_rows(cfg.data)
+    assert rows is not None, "a path never stands for a stream"
     counts, places, values = [], [], []
     for x_BD in _blocks(rows, title="encode", quiet=quiet):
         check_width(dictionary, x_BD)
@@ -76,16 +76,10 @@ def _blocks(rows: Rows, *, title: str, quiet: bool) -> Iterator[Tensor]:
 def evaluate(cfg: Evaluate, *, quiet: bool = False) -> Json:
     """Return a dictionary's metrics on all rows of the given activations."""
     dictionary = files.load(cfg.dictionary, device=choose(cfg.device).device)
-    rows: Rows
-    match cfg.data:
-        case config.Matrix(path=path, key=key):
-            if not path:
-                raise TenfoldError("no activations given; say --data.path FILE")
-            rows = open_matrix(path, key=key)
-        case config.Shards(path=path):
-            rows = ShardRows(store=shards.open_shards(Path(path)))
-        case config.Model():
-            raise TenfoldError("eval takes a matrix or shards; harvest the model's first")
+    if isinstance(cfg.data, config.Model):
+        raise TenfoldError("eval takes a matrix or shards; harvest the model's activations first")
+    rows = open_rows(cfg.data)
+    assert rows is not None, "a config never stands for a stream"
     return measure(dictionary, _blocks(rows, title="eval", quiet=quiet)).summary()
 
 
