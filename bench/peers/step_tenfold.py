@@ -1,11 +1,11 @@
-"""Our train step for train_step.py: `rooms.jumprelu.run.Trainer.update` with the default method."""
+"""Our train step for train_step.py: `rooms.jumprelu.trainer.Trainer.update` with the default method."""
 
 import torch
 from stepping import LEARNING_RATE, Shape, serve
 
 from tenfold.rooms.jumprelu.config import JumpReLU, Train
 from tenfold.rooms.jumprelu.data import as_source
-from tenfold.rooms.jumprelu.run import start
+from tenfold.rooms.jumprelu.trainer import start
 
 
 class Tenfold:

@@ -64,7 +64,7 @@ def jumprelu_claim(workers, path, text):
 ROOMS = {
     "jumprelu": Entry(
         options=jumprelu_matrix,
-        in_a_step="tenfold.rooms.jumprelu.run:learning_rate",
+        in_a_step="tenfold.rooms.jumprelu.trainer:learning_rate",
         with_workers=jumprelu_claim,
     ),
 }

@@ -11,7 +11,7 @@ from tenfold.engine.files import sha256
 SMALL = ("--width", "24", "--batch", "64", "--rows", "640", "--log-every", "1")
 OFTEN = ("--checkpoint-steps", "3", "--quiet")
 STEPS, EVERY = 10, 3
-IN_A_STEP = "tenfold.rooms.jumprelu.run:learning_rate"
+IN_A_STEP = "tenfold.rooms.jumprelu.trainer:learning_rate"
 """Called once a step, between the gradients and the update that they are for."""
 
 

@@ -13,14 +13,13 @@ from tenfold.rooms.jumprelu import config, files
 from tenfold.rooms.jumprelu.config import Train
 from tenfold.rooms.jumprelu.data import as_source
 from tenfold.rooms.jumprelu.model import JumpReLU, stack
-from tenfold.rooms.jumprelu.run import (
+from tenfold.rooms.jumprelu.run import read_batch, train
+from tenfold.rooms.jumprelu.trainer import (
     Trainer,
     learning_rate,
     metric_units,
-    read_batch,
     sparsity_warning,
     start,
-    train,
 )
 
 from . import plain

@@ -44,7 +44,8 @@ from tenfold.rooms.jumprelu import config, files, report
 from tenfold.rooms.jumprelu.activations import harvest, held_out_windows, inner_options
 from tenfold.rooms.jumprelu.claim_config import Arm, Claim, Plan, make_plan
 from tenfold.rooms.jumprelu.eval import delta_loss, mean_loss, measure
-from tenfold.rooms.jumprelu.run import metric_units, train
+from tenfold.rooms.jumprelu.run import train
+from tenfold.rooms.jumprelu.trainer import metric_units
 
 STATEMENT = Statement(
     room="jumprelu",

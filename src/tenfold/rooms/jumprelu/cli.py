@@ -80,7 +80,8 @@ class Report:
 def _train(cfg: config.Train, call: Call) -> Json:
     from tenfold.engine.files import read_json
     from tenfold.rooms.jumprelu.report import write_report
-    from tenfold.rooms.jumprelu.run import check_inputs, metric_units, train
+    from tenfold.rooms.jumprelu.run import check_inputs, train
+    from tenfold.rooms.jumprelu.trainer import metric_units
 
     check_inputs(cfg)
     run = open_run(

@@ -16,9 +16,10 @@ from tenfold.engine.files import replacing
 from tenfold.engine.progress import Progress
 from tenfold.parts.sae.formats import read_arrays, reference_forward
 from tenfold.rooms.jumprelu import config, files
-from tenfold.rooms.jumprelu.data import READ_ROWS, Rows, open_matrix, open_rows
+from tenfold.rooms.jumprelu.data import READ_ROWS
 from tenfold.rooms.jumprelu.eval import check_width, measure
 from tenfold.rooms.jumprelu.model import Dictionary
+from tenfold.rooms.jumprelu.rows import Rows, open_matrix, open_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

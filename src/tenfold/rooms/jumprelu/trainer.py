@@ -1,0 +1,300 @@
+"""One step of training, for a stack of dictionaries side by side (GS section 3.2).
+
+Loss, decoder gradients without their parallel part, Adam, decoder rows back to norm 1.
+"""
+
+# S stack of dictionaries, B rows of a batch, D width of an activation, M latents
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from tenfold.engine.checkpoint import flatten_optimizer, restore_optimizer
+from tenfold.engine.config import Json
+from tenfold.rooms.jumprelu import config, method
+from tenfold.rooms.jumprelu.data import Source
+from tenfold.rooms.jumprelu.model import BatchTopK, Dictionary, JumpReLU, row_norms
+from tenfold.rooms.jumprelu.start import first_dictionary, first_rows, quantile_thresholds
+
+UNITS = {
+    "loss": "squared norm of the scaled input",
+    "l0": "active latents a row, held out",
+    "fvu": "share of the variance, held out",
+    "dead": "latents without a firing for long",
+    "price": "squared error an active latent",
+    "window": "share of entries inside the window",
+}
+MONITOR_ROWS = 2_048
+"""Held-out rows looked at while training."""
+SATURATED = 10.0
+"""A price so many times the benefit of staying on no longer moves the thresholds."""
+
+
+def metric_units(cfg: config.Train) -> dict[str, str]:
+    """Return the unit of each metric that a run of `cfg` logs."""
+    return {f"{name}/{lane.name}": unit for name, unit in UNITS.items() for lane in cfg.lanes}
+
+
+def start(cfg: config.Train, source: Source, *, torch_device: str = "cpu") -> Trainer:
+    """Return a trainer at step 0."""
+    schedule = config.resolve_schedule(cfg)
+    sample = source.sample()
+    scale = float(sample.double().square().sum(dim=-1).mean().sqrt())
+    sample = sample / scale
+    dictionary = first_dictionary(cfg, schedule, sample=sample, scale=scale)
+    return Trainer(
+        cfg,
+        schedule=schedule,
+        dictionary=dictionary.to(torch_device),
+        first_price=first_price(cfg, dictionary, sample).to(torch_device),
+        monitor=(first_rows(source, MONITOR_ROWS) / scale).to(torch_device),
+    )
+
+
+def first_price(cfg: config.Train, dictionary: Dictionary, sample: Tensor) -> Tensor:
+    """Return a price [S] near which each dictionary's target L0 should be in equilibrium.
+
+    A latent just at its threshold theta saves about theta^2 of error by staying on, and an L1
+    price of 2 theta shrinks it to nothing. The price of `quad_batch` is that of missing the
+    target by as much as it is, and 1 wherever it is used.
+    """
+    if getattr(cfg.method, "penalty", "") == "quad_batch":
+        return torch.ones(len(cfg.lanes))
+    prices = []
+    for index, lane in enumerate(cfg.lanes):
+        theta = quantile_thresholds(dictionary.lane(index), sample, lane.target_l0).mean()
+        prices.append(theta.square() if isinstance(cfg.method, config.JumpReLU) else theta)
+    return torch.stack(prices)
+
+
+class Trainer:
+    """The state of a run between two steps; `Checkpointable`.
+
+    Made by `start`. Prices follow the L0 where a target is given and the loss has a price:
+    log lambda moves by `PRICE_GAIN` times the log of L0 over its target each step.
+    """
+
+    def __init__(
+        self,
+        cfg: config.Train,
+        *,
+        schedule: config.Schedule,
+        dictionary: Dictionary,
+        first_price: Tensor,
+        monitor: Tensor,
+    ) -> None:
+        self.cfg = cfg
+        self.schedule = schedule
+        self.dictionary = dictionary
+        self.monitor = monitor
+        self.method = _with_defaults(cfg.method, schedule)
+        self.target_l0 = _per_lane(cfg, "target_l0", monitor)
+        fixed = _per_lane(cfg, "price", monitor)
+        self.log_price = torch.where(fixed > 0, fixed, first_price).log()
+        self.controlled = _has_price(self.method) and not cfg.price
+        self.silent_rows = torch.zeros(
+            len(cfg.lanes), cfg.width, dtype=torch.int64, device=monitor.device
+        )
+        unit = dictionary.unit
+        thresholds = [unit.raw] if isinstance(unit, JumpReLU) else []
+        others = [p for p in dictionary.parameters() if not any(p is t for t in thresholds)]
+        groups = [{"params": others, "rate": 1.0}]
+        if thresholds:
+            groups.append({"params": thresholds, "rate": schedule.threshold_rate})
+        self.optimizer = torch.optim.Adam(
+            groups,
+            lr=schedule.learning_rate,
+            betas=(schedule.beta1, schedule.beta2),
+            fused=True,
+        )
+
+    @property
+    def unit_rows(self) -> bool:
+        """Whether decoder rows are kept at norm 1: unless the loss weighs them by it."""
+        return not getattr(self.method, "norm_weighted", False)
+
+    def update(self, x_SBD: Tensor, step: int) -> method.Terms:
+        """Take one step on raw activations and return what was measured before it."""
+        dictionary = self.dictionary
+        x_SBD = x_SBD.to(self.monitor.device) / dictionary.scale
+        terms = method.loss(dictionary, x_SBD, self._setting(step), self.method)
+        self.optimizer.zero_grad()
+        terms.loss.sum().backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            if self.unit_rows:
+                grad = dictionary.w_dec.grad
+                assert grad is not None, "the loss does not reach the decoder"
+                grad.copy_(method.remove_parallel(grad, dictionary.w_dec))
+            rate = learning_rate(step, steps=self.cfg.steps, schedule=self.schedule)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate * group["rate"]
+            self.optimizer.step()
+            if self.unit_rows:
+                # A row of zeros, from a file of another library, stays one.
+                dictionary.w_dec.div_(row_norms(dictionary.w_dec).clamp_min(1e-12).unsqueeze(-1))
+            self._follow(terms, rows=x_SBD.shape[1])
+        return terms
+
+    def _setting(self, step: int) -> method.Setting:
+        warm = min(1.0, (step + 1) / self.schedule.price_warmup_steps)
+        return method.Setting(
+            price=self.log_price.exp() * warm,
+            target_l0=self.target_l0,
+            bandwidth=self._bandwidth,
+            dead=self.dead,
+        )
+
+    @property
+    def _bandwidth(self) -> float:
+        return getattr(self.method, "bandwidth", 0.0)
+
+    @property
+    def dead(self) -> Tensor:
+        """Latents [S, M] that have not fired on the last `dead_after_rows` rows."""
+        return self.silent_rows > self.schedule.dead_after_rows
+
+    def _follow(self, terms: method.Terms, *, rows: int) -> None:
+        """Bring thresholds, prices and counts up to date with the step."""
+        unit = self.dictionary.unit
+        if isinstance(unit, JumpReLU) and not unit.as_log:
+            unit.raw.clamp_(min=1e-6)
+        if isinstance(unit, BatchTopK):
+            memory = self.schedule.threshold_decay
+            moved = torch.lerp(terms.extra["smallest"], unit.threshold, memory)
+            fresh = torch.where(unit.threshold > 0, moved, terms.extra["smallest"])
+            unit.threshold.copy_(torch.where(fresh.isfinite(), fresh, unit.threshold))
+        if self.controlled:
+            off = (terms.l0.clamp_min(1e-3) / self.target_l0).log().clamp(-1, 1)
+            self.log_price += self._price_gain * off
+        self.silent_rows += rows
+        self.silent_rows.masked_fill_(terms.fired, 0)
+
+    @property
+    def _price_gain(self) -> float:
+        # Slow enough for Adam to follow, fast enough to cross two decades in a short run.
+        return min(0.05, 20 / self.cfg.steps)
+
+    @torch.no_grad()
+    def watch(self, terms: method.Terms) -> dict[str, Tensor]:
+        """Return metrics of every dictionary, on held-out rows, named `metric/lane`."""
+        dictionary, x_BD = self.dictionary, self.monitor
+        f_BM = dictionary.activate(dictionary.preactivations(x_BD))
+        variance = method.squared_error(x_BD, x_BD.mean(dim=0))
+        values = {
+            "loss": terms.loss.detach(),
+            "l0": (f_BM > 0).sum(dim=-1).float().mean(dim=-1),
+            "fvu": method.squared_error(x_BD, dictionary.reconstruct(f_BM)) / variance,
+            "dead": self.dead.sum(dim=-1),
+        }
+        if _has_price(self.method):
+            values["price"] = self.log_price.exp()
+        if isinstance(dictionary.unit, JumpReLU):
+            _, values["window"] = method.benefit_at_threshold(
+                dictionary, x_BD, bandwidth=self._bandwidth
+            )
+        return {
+            f"{name}/{lane.name}": value[index]
+            for name, value in values.items()
+            for index, lane in enumerate(self.cfg.lanes)
+        }
+
+    @torch.no_grad()
+    def warnings(self, step: int) -> list[str]:
+        """Say where a JumpReLU run is not doing what it should, once lambda is warm."""
+        dictionary, x_BD = self.dictionary, self.monitor
+        warm = step >= self.schedule.price_warmup_steps
+        if not warm or not isinstance(dictionary.unit, JumpReLU):
+            return []
+        f_BM = dictionary.activate(dictionary.preactivations(x_BD))
+        benefit, _ = method.benefit_at_threshold(dictionary, x_BD, bandwidth=self._bandwidth)
+        measured = zip(
+            (f_BM > 0).sum(dim=-1).float().mean(dim=-1).tolist(),
+            self.log_price.exp().tolist(),
+            benefit.tolist(),
+            strict=True,
+        )
+        found = [
+            sparsity_warning(lane, l0, width=self.cfg.width, price=price, benefit=saved)
+            for lane, (l0, price, saved) in zip(self.cfg.lanes, measured, strict=True)
+        ]
+        return [warning for warning in found if warning]
+
+    def state(self) -> tuple[dict[str, Tensor], Json]:
+        """Return everything the next step depends on."""
+        tensors, values = flatten_optimizer(self.optimizer)
+        tensors |= {f"dictionary/{n}": t for n, t in self.dictionary.state_dict().items()}
+        tensors |= {"log_price": self.log_price, "silent_rows": self.silent_rows}
+        return tensors, {"optimizer": values, "scale": self.dictionary.scale}
+
+    def load_state(self, tensors: dict[str, Tensor], values: Json) -> None:
+        """Put back what `state` returned."""
+        prefix = "dictionary/"
+        own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        self.dictionary.load_state_dict(own)
+        self.dictionary.scale = float(values["scale"])
+        restore_optimizer(self.optimizer, tensors, values["optimizer"])
+        self.log_price.copy_(tensors["log_price"])
+        self.silent_rows.copy_(tensors["silent_rows"])
+
+
+def sparsity_warning(
+    lane: config.Lane, l0: float, *, width: int, price: float, benefit: float
+) -> str:
+    """Return what is wrong with a JumpReLU dictionary's sparsity, or nothing.
+
+    Args:
+        lane: which dictionary.
+        l0: its L0 on held-out rows.
+        width: its latents.
+        price: its lambda.
+        benefit: the error that a latent at its threshold saves by staying on.
+    """
+    if l0 > width / 4:
+        return (
+            f"warning: {lane.name} is not sparsifying, L0 is {l0:.0f} of {width}; "
+            "raise the bandwidth or use --schedule short"
+        )
+    missed = lane.target_l0 and l0 > 1.5 * lane.target_l0
+    if missed and 0 < SATURATED * benefit < price:
+        return (
+            f"warning: {lane.name} has a saturated price, {price:.3g} where staying on saves "
+            f"{benefit:.3g}; raising it will not lower L0 from {l0:.0f}"
+        )
+    return ""
+
+
+def learning_rate(step: int, *, steps: int, schedule: config.Schedule) -> float:
+    """Return Adam's step size: cosine rise from a tenth, constant, linear fall at the end."""
+    rate = schedule.learning_rate
+    if step < schedule.warmup_steps:
+        risen = 0.5 * (1 - math.cos(math.pi * step / schedule.warmup_steps))
+        rate *= 0.1 + 0.9 * risen
+    falling = schedule.decay_share * steps
+    left = steps - step
+    return rate * left / falling if left < falling else rate
+
+
+def _with_defaults(chosen: config.Method, schedule: config.Schedule) -> config.Method:
+    if not isinstance(chosen, config.JumpReLU):
+        return chosen
+    if chosen.penalty == "auto":
+        chosen = replace(chosen, penalty=schedule.penalty)
+    if not chosen.bandwidth:
+        chosen = replace(chosen, bandwidth=schedule.bandwidth)
+    return chosen
+
+
+def _has_price(chosen: config.Method) -> bool:
+    """Whether L0 follows a price, so that a target can be reached by moving it."""
+    if isinstance(chosen, config.JumpReLU):
+        return chosen.penalty in ("linear", "tanh")
+    return isinstance(chosen, config.ReLU | config.Gated)
+
+
+def _per_lane(cfg: config.Train, name: str, like: Tensor) -> Tensor:
+    values = [getattr(lane, name) for lane in cfg.lanes]
+    return torch.tensor(values, dtype=torch.float32, device=like.device)
