@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenfold.engine import checkpoint, directory, files, lock, signals
 from tenfold.engine.checkpoint import Cadence, Checkpointable, Keep
-from tenfold.engine.config import Json, Migration
+from tenfold.engine.config import Json, Migration, encode
 from tenfold.engine.directory import Status
 from tenfold.engine.errors import TenfoldError
 from tenfold.engine.metrics import EventFiles, MetricsLog
@@ -351,6 +351,11 @@ class Run:
         """Write `data.json`: the inputs by name, with their sizes and SHA-256."""
         files.write_json(self.path / DATA, description)
         return self.path / DATA
+
+    def data_changed(self, description: Json) -> bool:
+        """Say whether `data.json` of an earlier session describes other inputs."""
+        path = self.path / DATA
+        return path.exists() and files.read_json(path) != encode(description)
 
     @property
     def stopping(self) -> bool:

@@ -35,7 +35,7 @@ MODEL = (
 
 BAD = {
     "no data": Bad(
-        line="jumprelu train tiny", value="no activations given", remedy="--data.path FILE"
+        line="jumprelu train tiny", value="no activations given", remedy="--data.path"
     ),
     "missing file": Bad(
         line=TRAIN + "absent.npy", value=r"absent\.npy is not a file", remedy="give an .npy"
@@ -151,15 +151,15 @@ BAD = {
     "eval of a model's activations": Bad(
         line="jumprelu eval {here}/dictionary data:model",
         value="a matrix or shards",
-        remedy="harvest the model's first",
+        remedy="harvest the model's activations first",
     ),
     "folder without a dictionary": Bad(
         line="jumprelu info {here}/text", value="text", remedy="dictionary|format"
     ),
     "absent dictionary": Bad(
         line="jumprelu info {here}/absent",
-        value="absent holds no dictionary",
-        remedy="must hold one of",
+        value="absent does not exist",
+        remedy="give the folder of a dictionary",
     ),
     "broken dictionary": Bad(
         line="jumprelu info {here}/broken", value="broken", remedy="again|whole|broken"

@@ -10,6 +10,7 @@ order, rows shuffled within each, so that a file larger than memory is read near
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -32,6 +33,7 @@ CHECKED_ROWS = 1 << 22
 READ_ROWS = 16_384
 HELD_OUT_ROWS = 262_144
 """At most so many held-out rows are evaluated; all held-out rows are kept from training."""
+FINGERPRINT_ROWS = 1_024
 HELD_OUT_BATCHES = 8
 """Batches set aside from a stream, whose length is not known."""
 
@@ -109,6 +111,7 @@ class Dataset:
         return self.rows.describe() | {
             "training_rows": self.num_training_rows,
             "held_out_rows": held_out,
+            "sample_sha256": fingerprint(self.rows),
         }
 
 
@@ -133,6 +136,12 @@ def dataset(rows: Rows, *, held_out: float) -> Dataset:
     aside = np.zeros(len(spans), dtype=bool)
     aside[order[:chosen]] = True
     return Dataset(rows, training=spans[~aside], held_out=spans[aside])
+
+
+def fingerprint(rows: Rows) -> str:
+    """Return the SHA-256 of evenly spread rows, by which changed data are noticed on resume."""
+    spread = np.linspace(0, rows.num_rows - 1, FINGERPRINT_ROWS).astype(np.int64)
+    return hashlib.sha256(rows.gather(np.unique(spread)).numpy().tobytes()).hexdigest()
 
 
 def _places(spans: np.ndarray, positions: np.ndarray) -> np.ndarray:

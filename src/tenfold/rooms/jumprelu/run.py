@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tenfold.engine import device
 from tenfold.engine.config import encode
+from tenfold.engine.errors import TenfoldError
 from tenfold.engine.run import Options, Run, decode_saved
 from tenfold.rooms.jumprelu import config, eval, files
 from tenfold.rooms.jumprelu.activations import check_site, harvest_site
@@ -130,7 +131,13 @@ def open_source(cfg: config.Train, data: Any, run: Run) -> Source:
         run.note(f"warning: {warning}")
     if not source.resumable:
         run.note("warning: a plain iterator cannot be taken up again, so this run cannot resume")
-    run.write_data(source.describe())
+    described = source.describe()
+    if run.data_changed(described):
+        raise TenfoldError(
+            f"the activations are not those that {run.path.name} began with; "
+            "put the old file back or start a new run"
+        )
+    run.write_data(described)
     return source
 
 
