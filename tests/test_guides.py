@@ -172,7 +172,7 @@ def test_a_stale_table_is_told_then_written_then_up_to_date(tool, project, capsy
     text = (project / "README.md").read_text("utf-8")
     assert text.startswith("before\n")
     assert text.endswith("after\n")
-    assert "old" not in text
+    assert "\nold\n" not in text
 
 
 def test_a_readme_has_a_row_a_claim_and_a_rooms_readme_a_row_a_comparison(tool, project):

@@ -3,6 +3,7 @@
 import torch
 from stepping import LEARNING_RATE, Shape, serve
 
+from tenfold.engine import device
 from tenfold.rooms.jumprelu.config import JumpReLU, Train
 from tenfold.rooms.jumprelu.data import as_source
 from tenfold.rooms.jumprelu.trainer import start
@@ -19,6 +20,7 @@ class Tenfold:
             schedule="short",
             learning_rate=LEARNING_RATE,
         )
+        device.apply(device.choose("cpu", threads=torch.get_num_threads()))  # as every run does
         source, _ = as_source(rows, held_out=config.held_out)
         self.trainer = start(config, source)
         self.done = 0

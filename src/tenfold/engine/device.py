@@ -90,7 +90,7 @@ def _keep_freed_memory() -> None:
     """Stop glibc from giving large freed blocks back to the system.
 
     Otherwise each step's large tensors are new pages that the system has to clear, which took
-    as long as the arithmetic of a dictionary of 1,024 latents. Without glibc nothing is done.
+    as long as the arithmetic itself at 30 MB a tensor. Without glibc nothing is done.
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")

@@ -33,6 +33,8 @@ class Status:
     total: int = 0
     rate: float = 0.0
     """Steps per second in this session."""
+    seconds: float = 0.0
+    """Time spent in all sessions so far."""
     heartbeat: float = 0.0
     """Seconds since 1970 at which this was written."""
     reason: str = "not started"

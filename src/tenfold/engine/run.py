@@ -217,7 +217,7 @@ class Run:
             directory.apply_revision(self.path, self._revision)
         self._status = directory.read_status(self.path)
         self._earlier_bytes = self._metrics.mend()
-        self._earlier_seconds = 0.0
+        self._earlier_seconds = self._status.seconds
         self._began = self._saved = time.monotonic()
         self._write_status("running")
 
@@ -333,6 +333,8 @@ class Run:
         self._append_log(text + "\n")
         if self._bar is not None:
             self._bar.note(text)
+        elif not self.options.quiet:
+            say(text)
 
     def introduce(self, facts: Mapping[str, str]) -> None:
         """Say before the first step what was chosen and why, a line each; `log.txt` keeps it."""
@@ -375,6 +377,7 @@ class Run:
     def _write_status(self, state: str, *, reason: str = "") -> None:
         self._status.state = state
         self._status.reason = reason
+        self._status.seconds = self.seconds
         directory.write_status(self.path, self._status)
         self._beaten = time.monotonic()
 

@@ -71,9 +71,7 @@ def jumprelu(p, x, hyper, dead):
     if hyper.step_to_z or hyper.penalty == "tanh":
         g_z += kernel * (theta * g_f + g_step)
     encoder(p, x, g_z, gradients)
-    return Found(
-        loss=error + sparsity, error=error, f=f, gradients=gradients | {"theta": g_theta}
-    )
+    return Found(loss=error + sparsity, error=error, f=f, gradients=gradients | {"theta": g_theta})
 
 
 def step_penalty(on, hyper, num_rows):
@@ -157,9 +155,7 @@ def gated(p, x, hyper, dead):
     gradients["b_enc"] = g_pi.sum(axis=0)
     gradients["b_mag"] = g_magnitude.sum(axis=0)
     gradients["gain_log"] = (g_magnitude * u * gain).sum(axis=0)
-    return Found(
-        loss=error + sparsity + auxiliary, error=error, f=f, gradients=gradients
-    )
+    return Found(loss=error + sparsity + auxiliary, error=error, f=f, gradients=gradients)
 
 
 def topk(p, x, hyper, dead):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tenfold.engine import rng
 from tenfold.engine.config import digest
+from tenfold.engine.errors import TenfoldError
 from tenfold.engine.run import Options, Run
 from tenfold.engine.shards import Shards
 from tenfold.parts.nn.transformer import Decoder
@@ -25,10 +26,14 @@ def check_site(data: config.Model) -> None:
     """Refuse a site that the model does not have, before the model is trained.
 
     Raises:
-        TenfoldError: with the nearest names.
+        TenfoldError: with the nearest names, or those that fit if there are several.
     """
     blank = Decoder(data.subject.decoder, generator=rng.torch_stream(0, "blank"))
-    find_sites(blank, data.site)
+    found = find_sites(blank, data.site)
+    if len(found) != 1:
+        raise TenfoldError(
+            f"site {data.site!r} names {len(found)} sites: {', '.join(map(str, found))}; choose one"
+        )
 
 
 def harvest_site(data: config.Model, *, run: Run, torch_device: str = "cpu") -> Shards:

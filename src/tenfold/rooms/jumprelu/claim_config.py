@@ -22,6 +22,8 @@ class Claim:
     """Size of the set of runs: about 90 s, 10 minutes, hours on two cores; or one GPU."""
     text: str = ""
     """Folder of your own text for the model; empty: Python's standard library."""
+    results: str = free("")
+    """Folder of committed results that gets or updates <room>.json, such as `claims`."""
     workers: int = free(2)
     """Processes that train arms side by side; the result does not depend on it."""
 
@@ -108,7 +110,7 @@ def _laptop(text: str) -> Plan:
         target_l0=(12.0, 24.0, 48.0),
         matched_l0=(16.0, 32.0),
         seeds=(0, 1, 2, 3, 4),
-        rows=320 * 512,
+        rows=256 * 512,
         batch=512,
         tokens=300_000,
         loss_tokens=16_384,

@@ -38,6 +38,15 @@ class JumpReLU:
     frequency_scale: float = 0.1
     """Firing frequency above which that penalty grows quadratically, in (0, 1]."""
 
+    def __post_init__(self) -> None:
+        if self.bandwidth < 0:
+            raise ValueError(f"bandwidth ({self.bandwidth}) must be positive, or 0 for auto")
+        if self.frequency_weight < 0 or not 0 < self.frequency_scale <= 1:
+            raise ValueError(
+                f"frequency_weight ({self.frequency_weight}) must be at least 0 and "
+                f"frequency_scale ({self.frequency_scale}) lie in (0, 1]"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReLU:
@@ -190,6 +199,15 @@ class Train:
             raise ValueError(f"target_l0 {list(self.target_l0)} must lie in (0, {self.width}]")
         if any(price <= 0 for price in self.price):
             raise ValueError(f"price {list(self.price)} must be positive")
+        counts = isinstance(self.method, TopK | BatchTopK | Matryoshka)
+        if counts and any(target != int(target) for target in self.target_l0):
+            raise ValueError(f"target_l0 {list(self.target_l0)}: k must be a whole number")
+        names = [lane.name for lane in self.lanes]
+        if len(set(names)) < len(names) and len(set(self.seeds)) == len(self.seeds):
+            raise ValueError(
+                f"target_l0 {list(self.target_l0)} and price {list(self.price)} give two "
+                "dictionaries of one name; name each value once"
+            )
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds {list(self.seeds)} must be at least one, each once")
         if not 0 < self.held_out < 1:
@@ -269,10 +287,12 @@ def gemma_scope_2() -> Schedule:
     )
 
 
-def short(*, steps: int, batch: int) -> Schedule:
+def short(*, steps: int, batch: int, input_width: int) -> Schedule:
     """Constants for runs of hundreds to some ten thousand steps.
 
-    Step sizes fall with the root of the run's length, as all kinds of dictionary liked best.
+    Step sizes fall with the root of the run's length, as all kinds of dictionary liked best,
+    and with the root of the width, since a step moves a whole column: at 0.11 of its norm
+    JumpReLU and BatchTopK came apart, at 0.08 nothing did.
     Thresholds are trained directly, with a larger step size, and start at the quantile of the
     target L0, because a log threshold under Adam moves by at most the step size a step. The
     price follows L0 to its target; the quadratic penalties hit the target sooner but leave a
@@ -280,7 +300,7 @@ def short(*, steps: int, batch: int) -> Schedule:
     """
     return Schedule(
         name="short",
-        learning_rate=min(1e-2, 0.2 / steps**0.5),
+        learning_rate=min(0.07, 2 / steps**0.5) / input_width**0.5,
         warmup_steps=max(1, min(1_000, steps // 20)),
         decay_share=0.2,
         price_warmup_steps=max(1, min(10_000, steps // 20)),
@@ -295,8 +315,13 @@ def short(*, steps: int, batch: int) -> Schedule:
     )
 
 
-def resolve_schedule(train: Train) -> Schedule:
-    """Return the schedule of a run, `auto` resolved by its number of steps."""
+def resolve_schedule(train: Train, *, input_width: int = 1) -> Schedule:
+    """Return the schedule of a run, `auto` resolved by its number of steps.
+
+    Args:
+        train: the run.
+        input_width: D of its activations, on which step sizes of short runs depend.
+    """
     name = train.schedule
     if name == "auto":
         name = "gemma-scope" if train.steps >= LONG_RUN_STEPS else "short"
@@ -306,13 +331,29 @@ def resolve_schedule(train: Train) -> Schedule:
         case "gemma-scope-2":
             schedule = gemma_scope_2()
         case _:
-            schedule = short(steps=train.steps, batch=train.batch)
-    if train.price:
-        # The quadratic penalties measure from a target, and there is none.
-        schedule = replace(schedule, penalty="linear")
+            schedule = short(steps=train.steps, batch=train.batch, input_width=input_width)
+    if name != "short" and isinstance(train.method, TopK | BatchTopK | Matryoshka):
+        rate = 2e-4 / (train.width / 2**14) ** 0.5
+        schedule = replace(schedule, learning_rate=rate, centre="median")
+    if getattr(train.method, "penalty", "") == "tanh":
+        schedule = tanh(schedule, steps=train.steps, input_width=input_width)
     if train.learning_rate:
         schedule = replace(schedule, learning_rate=train.learning_rate)
     return schedule
+
+
+def tanh(schedule: Schedule, *, steps: int, input_width: int) -> Schedule:
+    """Change a schedule to Anthropic's tanh recipe, rescaled to inputs of norm 1."""
+    root = input_width**0.5
+    return replace(
+        schedule,
+        price_warmup_steps=steps,
+        decay_share=0.2,
+        bandwidth=2 / root,
+        threshold_start=0.1 / root,
+        threshold_as_log=False,
+        penalty="tanh",
+    )
 
 
 def tiny() -> Train:

@@ -90,9 +90,10 @@ class Dataset:
         return checked(self.rows.gather(rows), rows)
 
     def held_out(self) -> Iterator[Tensor]:
-        """Yield the held-out rows, at most `HELD_OUT_ROWS`, in blocks."""
+        """Yield the held-out rows, at most `HELD_OUT_ROWS`, in blocks from all over the file."""
+        blocks = rng.stream(0, "held-out order").permutation(len(self._held_out))
         left = HELD_OUT_ROWS
-        for start, stop in self._held_out:
+        for start, stop in self._held_out[blocks]:
             if left <= 0:
                 return
             rows = np.arange(start, min(stop, start + left))
@@ -100,10 +101,13 @@ class Dataset:
             yield checked(self.rows.gather(rows), rows)
 
     def sample(self) -> Tensor:
-        """Return up to `SAMPLE_ROWS` training rows, always the same."""
-        size = min(SAMPLE_ROWS, self.num_training_rows)
-        rows = _places(self._training, Shuffle(self.num_training_rows, seed=0).take(0, size))
-        return checked(self.rows.gather(np.sort(rows)), np.sort(rows))
+        """Return up to `SAMPLE_ROWS` training rows from all over the file, always the same."""
+        count = self.num_training_rows
+        spread = np.unique(np.linspace(0, count - 1, min(SAMPLE_ROWS, count)).astype(np.int64))
+        rows = _places(self._training, spread)
+        # Read in the file's order, but handed out mixed: users of a sample take its first rows.
+        order = rng.stream(0, "sample").permutation(len(rows))
+        return checked(self.rows.gather(rows), rows)[torch.from_numpy(order)]
 
     def describe(self) -> Json:
         """Return the rows' description and how they are split."""
@@ -128,7 +132,12 @@ def dataset(rows: Rows, *, held_out: float) -> Dataset:
     count = rows.num_rows
     if count < 2:
         raise TenfoldError(f"{count} row is too few: one to train on and one to hold out")
-    block = min(rows.block, max(1, count // 40))
+    # Small files get smaller blocks, so that there are some forty to choose from.
+    block = min(rows.block, max(1, count // 40 // rows.unit) * rows.unit)
+    if count < 2 * block:
+        raise TenfoldError(
+            f"{count} rows are one sequence of {rows.unit}; give at least two, one to hold out"
+        )
     starts = np.arange(0, count, block)
     spans = np.stack([starts, np.minimum(starts + block, count)], axis=1)
     chosen = max(1, min(len(spans) - 1, round(held_out * len(spans))))
@@ -229,12 +238,13 @@ class Stream:
         self._aside = [self._next() for _ in range(HELD_OUT_BATCHES)]
 
     def _next(self) -> Tensor:
-        x_BD = next(self._iterator, None)
-        if x_BD is None:
+        given = next(self._iterator, None)
+        if given is None:
             raise TenfoldError(
                 f"the stream ended after {self._taken} batches; make it longer or train on fewer "
                 "rows"
             )
+        x_BD = torch.as_tensor(given).detach().to(device="cpu", dtype=torch.float32)
         width = self.width or x_BD.shape[-1]
         if x_BD.dim() != 2 or x_BD.shape[-1] != width:
             raise TenfoldError(
@@ -242,11 +252,24 @@ class Stream:
             )
         self.width = width
         self._taken += 1
-        self._last = checked(x_BD.to(torch.float32), np.arange(len(x_BD)))
+        self._last = checked(x_BD, np.arange(len(x_BD)), where=f"batch {self._taken - 1}, ")
         return self._last
 
     def batch(self, step: int, *, size: int, seed: int) -> Tensor:  # noqa: ARG002
-        """Return batch `step` as the stream gives it; the stream's order serves every seed."""
+        """Return batch `step` as the stream gives it; the stream's order serves every seed.
+
+        Raises:
+            TenfoldError: if the stream ended, gives other sizes, or cannot go back.
+        """
+        x_BD = self._at(step)
+        if len(x_BD) != size:
+            raise TenfoldError(
+                f"batch {step} of the stream has {len(x_BD)} rows and the config's batch is "
+                f"{size}; make them equal"
+            )
+        return x_BD
+
+    def _at(self, step: int) -> Tensor:
         wanted = HELD_OUT_BATCHES + step
         if wanted == self._taken - 1:
             return self._last
@@ -269,7 +292,8 @@ class Stream:
 
     def describe(self) -> Json:
         """Return what is known of a stream."""
-        return {"name": "stream", "width": self.width, "resumable": self.resumable}
+        digest = hashlib.sha256(torch.cat(self._aside).numpy().tobytes()).hexdigest()
+        return {"name": "stream", "width": self.width, "sample_sha256": digest}
 
 
 def as_source(data: Any, *, held_out: float) -> tuple[Source, list[str]]:

@@ -50,6 +50,13 @@ class Measures:
         """Return the number of latents that fire more often than `frequency`."""
         return int((self.frequencies > frequency).sum())
 
+    def histogram(self) -> Json:
+        """Return the numbers of latents by the decimal logarithm of their firing frequency."""
+        counts, edges = np.histogram(
+            np.log10(np.maximum(self.frequencies, 1e-6)), bins=24, range=(-6, 0)
+        )
+        return {"frequency_counts": counts.tolist(), "frequency_edges": edges.tolist()}
+
     def summary(self) -> Json:
         """Return the metrics as plain values, frequencies by counts."""
         return {
@@ -137,18 +144,28 @@ def delta_loss(
         clean: mean loss of the untouched model on the same tokens.
     """
     mask: Tensor | None = None
-    total, count = 0.0, 0
+
+    def spliced(batch: Batch) -> Tensor:
+        nonlocal mask
+        mask = None if batch.mask is None else batch.mask[:, :-1]
+        return loss(batch.inputs[0])
+
     with splice(module, {site: dictionary}, mask=lambda: mask):
-        for batch in batches:
-            mask = None if batch.mask is None else batch.mask[:, :-1]
-            losses = loss(batch.inputs[0])
-            total += float(losses.sum(dtype=torch.float64))
-            count += losses.numel()
-    return total / count - clean
+        return _mean_over_kept(spliced, batches) - clean
 
 
 @torch.no_grad()
 def mean_loss(loss: Callable[[Tensor], Tensor], batches: Sequence[Batch]) -> float:
-    """Return the mean of per-token losses over all batches."""
-    losses = [loss(batch.inputs[0]).double() for batch in batches]
-    return float(torch.cat([values.flatten() for values in losses]).mean())
+    """Return the mean of losses over tokens that are kept and follow a kept one."""
+    return _mean_over_kept(lambda batch: loss(batch.inputs[0]), batches)
+
+
+def _mean_over_kept(loss: Callable[[Batch], Tensor], batches: Sequence[Batch]) -> float:
+    kept = []
+    for batch in batches:
+        losses = loss(batch).double()
+        mask = torch.ones_like(losses, dtype=torch.bool)
+        if batch.mask is not None:
+            mask = (batch.mask[:, :-1] & batch.mask[:, 1:]).to(losses.device)
+        kept.append(losses[mask])
+    return float(torch.cat(kept).mean())

@@ -71,6 +71,8 @@ def save(
         TenfoldError: if the format does not hold this kind, or something is there already.
     """
     path = Path(path)
+    if path.is_file():
+        raise TenfoldError(f"{path} is a file; name a folder to write the dictionary into")
     if not overwrite and path.exists() and any(path.iterdir()):
         raise TenfoldError(f"{path} is not empty; choose another folder or say --overwrite")
     return write_arrays(path, to_arrays(dictionary, values=values), format=format)
@@ -134,8 +136,8 @@ def _unit(given: Arrays, tensors: dict[str, Tensor]) -> nn.Module:
         case "topk":
             return TopK(torch.tensor(int(given.values["k"])))
         case "batchtopk" | "matryoshka":
-            # Other libraries keep the trained threshold but not always k.
-            k = torch.tensor(int(given.values.get("k") or 1))
+            # Other libraries keep the trained threshold but not always k; 0 is not known.
+            k = torch.tensor(int(given.values.get("k") or 0))
             prefixes = tuple(given.values.get("prefixes") or ())
             if given.kind == "matryoshka":
                 prefixes = prefixes or (given.shape[1],)

@@ -17,7 +17,7 @@ Every tensor may carry one leading stack axis S: S dictionaries of one shape sid
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -36,21 +36,12 @@ def row_norms(w_dec_MD: Tensor) -> Tensor:
     return norms
 
 
-class Unit(Protocol):
-    """Turns pre-activations into latents; may own parameters of its own."""
-
-    kind: Kind
-
-    def forward(self, z_BM: Tensor, b_enc: Tensor) -> Tensor:
-        """Return latents f >= 0 of the shape of `z_BM`, [..., B, M]."""
-
-
 class ReLU(nn.Module):
     """f = max(z, 0)."""
 
     kind: Kind = "relu"
 
-    def forward(self, z_BM: Tensor, b_enc: Tensor) -> Tensor:  # noqa: ARG002 (Unit's signature)
+    def forward(self, z_BM: Tensor, b_enc: Tensor) -> Tensor:  # noqa: ARG002 (all units take it)
         """Return max(z, 0)."""
         return z_BM.relu()
 
@@ -220,7 +211,8 @@ class Dictionary(nn.Module):
         return f_BM @ self.w_dec + over_rows(self.b_dec)
 
     def encode(self, x_BD: Tensor) -> Tensor:
-        """Return latents f [..., M] of raw activations x [..., D]."""
+        """Return latents f [..., M] of raw activations x [..., D], in the type of the weights."""
+        x_BD = x_BD.to(self.w_enc.dtype)
         return self.activate(self.preactivations(x_BD / self.scale))
 
     def decode(self, f_BM: Tensor) -> Tensor:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tenfold.engine.claim import ClaimResult, claim_page
+from tenfold.engine.claim import ClaimResult, claim_page, from_json
 from tenfold.engine.config import Json
 from tenfold.engine.errors import TenfoldError
 from tenfold.engine.files import read_json
@@ -138,16 +138,23 @@ def subject_table(subject: Json) -> Table:
 def frequency_figure(pieces: Sequence[Json], plan: Plan) -> Figure:
     """Draw how often latents fire, for the middle target and the first seed of each kind."""
     target = sorted(plan.target_l0)[len(plan.target_l0) // 2]
-    series = {}
-    for piece in pieces:
-        for lane in piece["lanes"]:
-            if lane["target_l0"] == target and lane["seed"] == plan.seeds[0]:
-                series[piece["arm"]] = Bins(
-                    edges=lane["frequency_edges"], counts=lane["frequency_counts"]
-                )
+    lanes = {
+        piece["arm"]: lane
+        for piece in pieces
+        for lane in piece["lanes"]
+        if lane["target_l0"] == target and lane["seed"] == plan.seeds[0]
+    }
+    return frequency_histogram(lanes, about=f", target L0 {target:g}")
+
+
+def frequency_histogram(lanes: Mapping[str, Json], *, about: str = "") -> Figure:
+    """Draw the numbers of latents by how often they fire, for dictionaries by name."""
     return histogram(
-        f"How often latents fire, target L0 {target:g}",
-        series,
+        f"How often latents fire{about}",
+        {
+            name: Bins(edges=lane["frequency_edges"], counts=lane["frequency_counts"])
+            for name, lane in lanes.items()
+        },
         x=axis("firing frequency", unit="log10 of the share of rows"),
         y=axis("latents"),
         caption="Number of latents by how often they fire; the leftmost bin holds those that "
@@ -200,8 +207,6 @@ def write_report(path: Path, *, light: bool = False) -> Path:
 
 
 def _saved_claim(path: Path) -> Page:
-    from tenfold.engine.claim import from_json
-
     if not (path / "out" / "claim.json").exists():
         raise TenfoldError(f"claim {path.name} is unfinished; `tenfold runs resume {path.name}`")
     result = from_json(read_json(path / "out" / "claim.json"))
@@ -236,9 +241,13 @@ def training_page(path: Path) -> Page:
     return Page(
         title=f"Training run {path.name}",
         kicker="jumprelu",
-        subtitle="Every figure is measured on rows that were held out.",
+        subtitle="L0 and FVU are measured on rows that were held out.",
         sections=(
-            Section(title="Results", tables=(table,) if rows else ()),
+            Section(
+                title="Results",
+                tables=(table,) if rows else (),
+                figures=(frequency_histogram(results),) if rows else (),
+            ),
             Section(title="Training", figures=tuple(figures)),
         ),
     )

@@ -41,7 +41,11 @@ class Rows(Protocol):
 
     @property
     def block(self) -> int:
-        """Rows that belong together, such as the positions of one sequence."""
+        """Rows that are held out together; neighbours resemble each other."""
+
+    @property
+    def unit(self) -> int:
+        """Rows that are never parted, such as the positions of one sequence."""
 
     def read(self, start: int, stop: int) -> Tensor:
         """Return rows start..stop as float32 [n, D]."""
@@ -59,6 +63,7 @@ class MatrixRows:
 
     name: str
     array: np.ndarray | Tensor
+    """In rows, so that flattening it copies nothing; `matrix_rows` sees to it."""
 
     @property
     def num_rows(self) -> int:
@@ -72,8 +77,14 @@ class MatrixRows:
 
     @property
     def block(self) -> int:
-        """T of an array [N, T, D], else a fixed number of rows."""
-        return int(self.array.shape[1]) if self.array.ndim == 3 else BLOCK_ROWS
+        """Rows held out together: `BLOCK_ROWS`, or about as many in whole sequences [T, D]."""
+        sequence = int(self.array.shape[1]) if self.array.ndim == 3 else 1
+        return sequence * -(-BLOCK_ROWS // sequence)
+
+    @property
+    def unit(self) -> int:
+        """T of an array [N, T, D], else 1: rows that are never parted."""
+        return int(self.array.shape[1]) if self.array.ndim == 3 else 1
 
     def read(self, start: int, stop: int) -> Tensor:
         """Return rows start..stop as float32 [n, D]."""
@@ -99,6 +110,7 @@ class ShardRows:
 
     store: shards.Shards
     block: int = BLOCK_ROWS
+    unit: int = 1
 
     @property
     def num_rows(self) -> int:
@@ -127,7 +139,7 @@ class ShardRows:
 
 def _float32(values: np.ndarray | Tensor) -> Tensor:
     if isinstance(values, Tensor):
-        return values.to(torch.float32)
+        return values.to(device="cpu", dtype=torch.float32)
     return torch.from_numpy(np.array(values, dtype=np.float32))
 
 
@@ -166,7 +178,9 @@ def matrix_rows(array: np.ndarray | Tensor, *, name: str = "array") -> MatrixRow
         raise TenfoldError(f"{name} holds {dtype}; convert it to one of {', '.join(allowed)}")
     if array.ndim not in (2, 3) or min(array.shape) < 1:
         raise TenfoldError(f"{name} has shape {list(array.shape)}; wanted [N, D] or [N, T, D]")
-    return MatrixRows(name=name, array=array)
+    if isinstance(array, Tensor):
+        return MatrixRows(name=name, array=array.detach().contiguous())
+    return MatrixRows(name=name, array=np.ascontiguousarray(array))
 
 
 def _open_npy(path: Path, key: str) -> np.ndarray:
@@ -251,7 +265,7 @@ def open_rows(data: Any) -> Rows | None:
             )
 
 
-def checked(x_ND: Tensor, rows: np.ndarray) -> Tensor:
+def checked(x_ND: Tensor, rows: np.ndarray, *, where: str = "") -> Tensor:
     """Return `x_ND` if every value is finite.
 
     Raises:
@@ -261,6 +275,6 @@ def checked(x_ND: Tensor, rows: np.ndarray) -> Tensor:
     if not bool(torch.isfinite(x_ND.sum())) and not bool(torch.isfinite(x_ND).all()):
         bad = int((~torch.isfinite(x_ND)).any(dim=-1).nonzero()[0])
         raise TenfoldError(
-            f"row {int(rows[bad])} holds NaN or infinity; remove such rows before training"
+            f"{where}row {int(rows[bad])} holds NaN or infinity; remove such rows before training"
         )
     return x_ND

@@ -59,12 +59,14 @@ def train(
         source = open_source(cfg, data, run)
         trainer = start(cfg, source, torch_device=compute.device)
         run.introduce(facts(trainer, source, compute))
-        run.write_json("schedule.json", encode(trainer.schedule))
+        used = {"schedule": encode(trainer.schedule), "method": encode(trainer.method)}
+        run.write_json("schedule.json", used)
         for step in run.steps(cfg.steps, trainer):
             terms = trainer.update(read_batch(cfg, source, step), step)
             if step % cfg.log_every == 0 or step == cfg.steps - 1:
-                run.log(step, trainer.watch(terms))
-                for warning in trainer.warnings(step):
+                values, warnings = trainer.watch(terms, step)
+                run.log(step, values)
+                for warning in warnings:
                     run.note(warning)
         finish(cfg, trainer, source, run)
     return run
@@ -93,8 +95,8 @@ def facts(trainer: Trainer, source: Source, compute: device.Compute) -> dict[str
         "data": str(source.describe()),
         "dictionaries": f"{len(cfg.lanes)} {trainer.dictionary.kind}, D {source.width} x M "
         f"{cfg.width}: {', '.join(lane.name for lane in cfg.lanes)}",
-        "schedule": f"{schedule.name} ({why}); penalty {schedule.penalty}, "
-        f"rate {schedule.learning_rate:g}, bandwidth {schedule.bandwidth:g}",
+        "schedule": f"{schedule.name} ({why}), step size {schedule.learning_rate:.3g}",
+        "method": str(trainer.method),
         "scale": f"inputs are divided by {trainer.dictionary.scale:.4g}",
         "device": compute.reasons[0],
         "dtype": "float32, because active sets are decided in it",
@@ -148,5 +150,5 @@ def finish(cfg: config.Train, trainer: Trainer, source: Source, run: Run) -> Non
         dictionary = trainer.dictionary.lane(index).fold()
         measures = eval.measure(dictionary, source.held_out())
         files.save(dictionary, run.out / lane.name, format="tenfold", overwrite=True)
-        results[lane.name] = encode(lane) | measures.summary()
+        results[lane.name] = encode(lane) | measures.summary() | measures.histogram()
     run.write_json("metrics.json", results)

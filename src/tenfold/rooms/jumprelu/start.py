@@ -14,9 +14,13 @@ from tenfold.rooms.jumprelu.data import Source
 from tenfold.rooms.jumprelu.model import (
     BatchTopK,
     Dictionary,
+    Gated,
     JumpReLU,
     Kind,
+    ReLU,
+    TopK,
     create,
+    jumprelu_of_gated,
     row_norms,
     stack,
 )
@@ -30,6 +34,7 @@ KINDS: dict[type, Kind] = {
     config.Matryoshka: "matryoshka",
 }
 QUANTILE_ROWS = 4_096
+CENTRE_ROWS = 16_384
 
 
 def first_dictionary(
@@ -98,7 +103,7 @@ def _prefixes(cfg: config.Train) -> tuple[int, ...]:
 def _centre(sample: Tensor, kind: str) -> Tensor:
     if kind == "zero":
         return torch.zeros_like(sample[0])
-    return sample.mean(dim=0) if kind == "mean" else geometric_median(sample)
+    return sample.mean(dim=0) if kind == "mean" else geometric_median(sample[:CENTRE_ROWS])
 
 
 def geometric_median(x_ND: Tensor, *, rounds: int = 100, tolerance: float = 1e-6) -> Tensor:
@@ -149,17 +154,36 @@ def _warm(cfg: config.Train, schedule: config.Schedule, scale: float, *, width: 
 
 
 def _take_over(blank: Dictionary, given: Dictionary, scale: float) -> Dictionary:
-    """Put a folded dictionary's function into a training form with scale and pre-bias."""
+    """Put a folded dictionary's function into a training form with scale and pre-bias.
+
+    Raises:
+        TenfoldError: if `given` is of a kind that the kind of `blank` cannot start from.
+    """
+    if isinstance(given.unit, Gated) and isinstance(blank.unit, JumpReLU):
+        given = jumprelu_of_gated(given)
     norms = row_norms(given.w_dec).clamp_min(1e-12)
     b_dec = given.b_dec / scale
+    shift = b_dec @ given.w_enc
     blank.w_enc.data.copy_(given.w_enc * norms)
     blank.w_dec.data.copy_(given.w_dec / norms[:, None])
     blank.b_dec.data.copy_(b_dec)
-    blank.b_enc.data.copy_((given.b_enc / scale + b_dec @ given.w_enc) * norms)
-    if isinstance(blank.unit, JumpReLU):
-        match given.unit:
-            case JumpReLU(threshold=threshold) | BatchTopK(threshold=threshold):
-                _set_threshold(blank.unit, (threshold / scale * norms).clamp_min(1e-6))
-            case _:
-                _set_threshold(blank.unit, torch.full_like(norms, 1e-3))
+    blank.b_enc.data.copy_((given.b_enc / scale + shift) * norms)
+    match blank.unit, given.unit:
+        case JumpReLU(), JumpReLU(threshold=threshold) | BatchTopK(threshold=threshold):
+            _set_threshold(blank.unit, (threshold / scale * norms).clamp_min(1e-6))
+        case JumpReLU(), ReLU():
+            _set_threshold(blank.unit, torch.full_like(norms, 1e-6))
+        case Gated(), Gated(gain_log=gain_log, b_mag=b_mag):
+            blank.unit.gain_log.data.copy_(gain_log)
+            blank.unit.b_mag.data.copy_((b_mag / scale + shift * gain_log.exp()) * norms)
+        case BatchTopK(), BatchTopK(threshold=threshold):
+            # One threshold serves all latents, so it can only be kept for rows of norm 1.
+            blank.unit.threshold.copy_(threshold / scale * norms.mean())
+        case (ReLU(), ReLU()) | (TopK(), TopK()):
+            pass
+        case _:
+            raise TenfoldError(
+                f"a {blank.kind} dictionary cannot start from a {given.kind} one; "
+                f"warm-start it from {blank.kind}, or train jumprelu"
+            )
     return blank

@@ -21,12 +21,13 @@ from tenfold.rooms.jumprelu.model import BatchTopK, Dictionary, JumpReLU, row_no
 from tenfold.rooms.jumprelu.start import first_dictionary, first_rows, quantile_thresholds
 
 UNITS = {
-    "loss": "squared norm of the scaled input",
+    "loss": "squared norm of the scaled input, training rows",
     "l0": "active latents a row, held out",
     "fvu": "share of the variance, held out",
-    "dead": "latents without a firing for long",
+    "dead": "latents without a firing for long, training rows",
     "price": "squared error an active latent",
-    "window": "share of entries inside the window",
+    "benefit": "squared error that a latent at its threshold saves, held out",
+    "window": "share of entries inside the window, held out",
 }
 MONITOR_ROWS = 2_048
 """Held-out rows looked at while training."""
@@ -41,16 +42,18 @@ def metric_units(cfg: config.Train) -> dict[str, str]:
 
 def start(cfg: config.Train, source: Source, *, torch_device: str = "cpu") -> Trainer:
     """Return a trainer at step 0."""
-    schedule = config.resolve_schedule(cfg)
-    sample = source.sample()
-    scale = float(sample.double().square().sum(dim=-1).mean().sqrt())
+    schedule = config.resolve_schedule(cfg, input_width=source.width)
+    sample = source.sample().cpu()
+    scale = math.sqrt(float(sample.square().sum(dtype=torch.float64)) / len(sample))
     sample = sample / scale
     dictionary = first_dictionary(cfg, schedule, sample=sample, scale=scale)
+    # Before the dictionary moves to its device: the sample stays on the CPU.
+    price = first_price(cfg, dictionary, sample)
     return Trainer(
         cfg,
         schedule=schedule,
         dictionary=dictionary.to(torch_device),
-        first_price=first_price(cfg, dictionary, sample).to(torch_device),
+        first_price=price.to(torch_device),
         monitor=(first_rows(source, MONITOR_ROWS) / scale).to(torch_device),
     )
 
@@ -75,7 +78,7 @@ class Trainer:
     """The state of a run between two steps; `Checkpointable`.
 
     Made by `start`. Prices follow the L0 where a target is given and the loss has a price:
-    log lambda moves by `PRICE_GAIN` times the log of L0 over its target each step.
+    log lambda moves by `_price_gain` times the log of L0 over its target each step.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class Trainer:
         fixed = _per_lane(cfg, "price", monitor)
         self.log_price = torch.where(fixed > 0, fixed, first_price).log()
         self.controlled = _has_price(self.method) and not cfg.price
+        self._told: set[str] = set()
         self.silent_rows = torch.zeros(
             len(cfg.lanes), cfg.width, dtype=torch.int64, device=monitor.device
         )
@@ -179,8 +183,16 @@ class Trainer:
         return min(0.05, 20 / self.cfg.steps)
 
     @torch.no_grad()
-    def watch(self, terms: method.Terms) -> dict[str, Tensor]:
-        """Return metrics of every dictionary, on held-out rows, named `metric/lane`."""
+    def watch(self, terms: method.Terms, step: int) -> tuple[dict[str, Tensor], list[str]]:
+        """Measure every dictionary on held-out rows.
+
+        Args:
+            terms: of the step just taken.
+            step: its number.
+
+        Returns:
+            Metrics named `metric/lane`, and what is going wrong, each warning once.
+        """
         dictionary, x_BD = self.dictionary, self.monitor
         f_BM = dictionary.activate(dictionary.preactivations(x_BD))
         variance = method.squared_error(x_BD, x_BD.mean(dim=0))
@@ -193,35 +205,31 @@ class Trainer:
         if _has_price(self.method):
             values["price"] = self.log_price.exp()
         if isinstance(dictionary.unit, JumpReLU):
-            _, values["window"] = method.benefit_at_threshold(
+            values["benefit"], values["window"] = method.benefit_at_threshold(
                 dictionary, x_BD, bandwidth=self._bandwidth
             )
+        warm = step >= self.schedule.price_warmup_steps
         return {
             f"{name}/{lane.name}": value[index]
             for name, value in values.items()
             for index, lane in enumerate(self.cfg.lanes)
-        }
+        }, self._new_warnings(values) if warm and "benefit" in values else []
 
-    @torch.no_grad()
-    def warnings(self, step: int) -> list[str]:
-        """Say where a JumpReLU run is not doing what it should, once lambda is warm."""
-        dictionary, x_BD = self.dictionary, self.monitor
-        warm = step >= self.schedule.price_warmup_steps
-        if not warm or not isinstance(dictionary.unit, JumpReLU):
-            return []
-        f_BM = dictionary.activate(dictionary.preactivations(x_BD))
-        benefit, _ = method.benefit_at_threshold(dictionary, x_BD, bandwidth=self._bandwidth)
-        measured = zip(
-            (f_BM > 0).sum(dim=-1).float().mean(dim=-1).tolist(),
-            self.log_price.exp().tolist(),
-            benefit.tolist(),
-            strict=True,
-        )
+    def _new_warnings(self, values: dict[str, Tensor]) -> list[str]:
+        price = self.log_price.exp()
         found = [
-            sparsity_warning(lane, l0, width=self.cfg.width, price=price, benefit=saved)
-            for lane, (l0, price, saved) in zip(self.cfg.lanes, measured, strict=True)
+            sparsity_warning(
+                lane,
+                float(values["l0"][index]),
+                width=self.cfg.width,
+                price=float(price[index]),
+                benefit=float(values["benefit"][index]),
+            )
+            for index, lane in enumerate(self.cfg.lanes)
         ]
-        return [warning for warning in found if warning]
+        new = [warning for warning in found if warning and warning.split(",")[0] not in self._told]
+        self._told |= {warning.split(",")[0] for warning in new}
+        return new
 
     def state(self) -> tuple[dict[str, Tensor], Json]:
         """Return everything the next step depends on."""
@@ -258,8 +266,8 @@ def sparsity_warning(
             f"warning: {lane.name} is not sparsifying, L0 is {l0:.0f} of {width}; "
             "raise the bandwidth or use --schedule short"
         )
-    missed = lane.target_l0 and l0 > 1.5 * lane.target_l0
-    if missed and 0 < SATURATED * benefit < price:
+    missed = not lane.target_l0 or l0 > 1.5 * lane.target_l0
+    if missed and price > SATURATED * max(benefit, 0.0):
         return (
             f"warning: {lane.name} has a saturated price, {price:.3g} where staying on saves "
             f"{benefit:.3g}; raising it will not lower L0 from {l0:.0f}"
