@@ -30,7 +30,7 @@ reproduce: setup
 	$(BIN)/tenfold reproduce --scale quick
 
 claims: setup
-	$(BIN)/tenfold reproduce --scale laptop
+	$(BIN)/tenfold jumprelu claim --scale laptop --results claims && $(BIN)/python tools/claims_table.py --write
 
 bench: setup
 	$(BIN)/python bench/peers/train_step.py

@@ -1,7 +1,8 @@
 """Print the tables of claims/*.json in Markdown, put them into the READMEs, or check them there.
 
     python tools/claims_table.py            prints the tables
-    python tools/claims_table.py --write    puts them between the marks of each README
+    python tools/claims_table.py --write    puts them between the marks of each README, and
+                                            draws docs/pictures/<room>.svg
     python tools/claims_table.py --check    exits with 1 if a README is out of date
 
 README.md has a row for each claim and scale; a room's README has a row for each comparison.
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from tenfold.engine.claim import ClaimResult, Comparison, read_claims
 from tenfold.engine.files import write_text
+from tenfold.engine.report.light import draw
 from tenfold.engine.report.numerals import format_interval, format_number, format_seconds, with_unit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,6 +53,20 @@ def make_tables(root: Path = ROOT) -> dict[Path, str]:
     for readme in sorted((root / "src" / "tenfold" / "rooms").glob("*/README.md")):
         tables[readme] = comparisons_table(claims.get(readme.parent.name, []))
     return tables
+
+
+def make_pictures(root: Path = ROOT) -> dict[Path, str]:
+    """Return the first figure of each room's largest claim, as a picture for README.md."""
+    pictures = {}
+    for path in sorted((root / "claims").glob("*.json")):
+        result = list(read_claims(path).values())[-1]
+        drawn = draw(result.figures[0])
+        # A file of its own has no page to take names and colours from.
+        style = 'xmlns="http://www.w3.org/2000/svg" style="color:#222;background:#fff"'
+        style += ' font-family="system-ui, sans-serif"'
+        picture = drawn.replace("<svg ", f"<svg {style} ", 1) + "\n"
+        pictures[root / "docs" / "pictures" / f"{path.stem}.svg"] = picture
+    return pictures
 
 
 def claims_table(results: Sequence[ClaimResult]) -> str:
@@ -163,7 +179,7 @@ def main(words: list[str], *, root: Path = ROOT) -> int:
     stale = stale_files(tables)
     named = ", ".join(path.relative_to(root).as_posix() for path in stale)
     if asked.write:
-        for path, text in stale.items():
+        for path, text in (stale | make_pictures(root)).items():
             write_text(path, text)
     elif stale:
         print(f"out of date: {named}; run `python tools/claims_table.py --write`")

@@ -65,7 +65,9 @@ class Column:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _File:
+class ShardFile:
+    """One column of one shard on disk."""
+
     column: str
     name: str
     bytes: int
@@ -73,21 +75,27 @@ class _File:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Shard:
+class Shard:
+    """Rows that are complete on disk, and where the writer stood after them."""
+
     rows: int
-    files: tuple[_File, ...]
+    files: tuple[ShardFile, ...]
     cursor: Any = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Index:
+class Index:
+    """What `index.json` says of a store; `schema` grows when its shape changes."""
+
     columns: tuple[Column, ...]
     meta: Any
-    shards: tuple[_Shard, ...] = ()
+    shards: tuple[Shard, ...] = ()
     finished: bool = False
+    schema: int = 1
 
     @property
     def num_rows(self) -> int:
+        """Rows in complete shards."""
         return sum(shard.rows for shard in self.shards)
 
 
@@ -103,7 +111,7 @@ def open_writer(
     Raises:
         TenfoldError: if the store at `path` is finished, damaged or of another kind.
     """
-    wanted = _Index(columns=tuple(columns), meta=encode(meta or {}))
+    wanted = Index(columns=tuple(columns), meta=encode(meta or {}))
     names = [column.name for column in wanted.columns]
     assert len({*names}) == len(names) > 0, f"columns of {path} are not distinct: {names}"
     path.mkdir(parents=True, exist_ok=True)
@@ -118,7 +126,7 @@ def open_writer(
 class ShardWriter:
     """Rows going to disk; made by `open_writer`."""
 
-    def __init__(self, *, path: Path, index: _Index, rows_per_shard: int) -> None:
+    def __init__(self, *, path: Path, index: Index, rows_per_shard: int) -> None:
         self.path = path
         self.rows_per_shard = rows_per_shard
         self._index = index
@@ -174,13 +182,13 @@ class ShardWriter:
     def _end_shard(self) -> None:
         with self._full_disk_told():
             entries = tuple(self._end_file(column) for column in self._index.columns)
-            shard = _Shard(rows=self._pending, files=entries, cursor=encode(self._committed))
+            shard = Shard(rows=self._pending, files=entries, cursor=encode(self._committed))
             longer = dataclasses.replace(self._index, shards=(*self._index.shards, shard))
             _write_index(self.path, longer)
         self._index, self._pending = longer, 0
         self._hashes = {column.name: hashlib.sha256() for column in longer.columns}
 
-    def _end_file(self, column: Column) -> _File:
+    def _end_file(self, column: Column) -> ShardFile:
         part = self._part(column.name)
         size = self._pending * column.row_bytes
         assert part.stat().st_size == size, f"{part} holds a row that append() did not finish"
@@ -188,7 +196,7 @@ class ShardWriter:
         final = part.with_suffix("")
         os.replace(part, final)
         digest = self._hashes[column.name].hexdigest()
-        return _File(column=column.name, name=final.name, bytes=size, sha256=digest)
+        return ShardFile(column=column.name, name=final.name, bytes=size, sha256=digest)
 
     def _part(self, column: str) -> Path:
         return self.path / f"{len(self._index.shards):05d}.{column}.bin.part"
@@ -231,7 +239,7 @@ def open_shards(path: Path, *, verify: bool = False) -> Shards:
 class Shards:
     """A finished store, read through memory maps; made by `open_shards`."""
 
-    def __init__(self, *, path: Path, index: _Index) -> None:
+    def __init__(self, *, path: Path, index: Index) -> None:
         self.path = path
         self._index = index
         self._starts = np.cumsum([0] + [shard.rows for shard in index.shards])
@@ -352,15 +360,15 @@ def _block(column: Column, value: Tensor) -> np.ndarray:
     return stored.reshape(-1).view(np.uint8)
 
 
-def _read_index(path: Path) -> _Index:
-    return decode(_Index, files.read_json(path / "index.json"), path=str(path / "index.json"))
+def _read_index(path: Path) -> Index:
+    return decode(Index, files.read_json(path / "index.json"), path=str(path / "index.json"))
 
 
-def _write_index(path: Path, index: _Index) -> None:
+def _write_index(path: Path, index: Index) -> None:
     files.write_json(path / "index.json", encode(index))
 
 
-def _refuse_other(path: Path, *, found: _Index, wanted: _Index) -> None:
+def _refuse_other(path: Path, *, found: Index, wanted: Index) -> None:
     if found.finished:
         raise TenfoldError(
             f"shards at {path} are finished ({found.num_rows} rows); read them, or remove the "
@@ -377,7 +385,7 @@ def _refuse_other(path: Path, *, found: _Index, wanted: _Index) -> None:
         )
 
 
-def _check_sizes(path: Path, index: _Index) -> None:
+def _check_sizes(path: Path, index: Index) -> None:
     for number, shard in enumerate(index.shards):
         for file in shard.files:
             place = path / file.name
@@ -389,7 +397,7 @@ def _check_sizes(path: Path, index: _Index) -> None:
                 )
 
 
-def _remove_strays(path: Path, index: _Index) -> None:
+def _remove_strays(path: Path, index: Index) -> None:
     named = {file.name for shard in index.shards for file in shard.files}
     for place in path.iterdir():
         if _OURS.fullmatch(place.name) and place.name not in named:

@@ -126,7 +126,7 @@ def pair(case, *, steps=STEPS):
     goal = {"target_l0": (), "price": (PRICE,)} if case.priced else {"target_l0": (4.0,)}
     cfg = Train(method=case.method, width=M, rows=B * steps, batch=B, device="cpu", **goal)
     schedule = dataclasses.replace(
-        config.short(steps=steps, batch=B, input_width=D, input_width=D),
+        config.short(steps=steps, batch=B, input_width=D),
         learning_rate=0.01,
         warmup_steps=2,
         decay_share=0.5,
@@ -414,6 +414,25 @@ def test_a_trainer_saved_and_loaded_goes_on_with_the_same_bits(name, tmp_path):
     ours, theirs = whole.state()[0], again.state()[0]
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+
+
+def test_the_tanh_recipe_is_anthropics_rescaled_to_inputs_of_norm_one():
+    cfg = Train(
+        width=M, rows=600 * B, batch=B, method=config.JumpReLU(penalty="tanh"), target_l0=(4.0,)
+    )
+    schedule = config.resolve_schedule(cfg, input_width=16)
+    assert schedule.price_warmup_steps == 600  # the whole run
+    assert schedule.decay_share == 0.2
+    # eps = 2 and theta = 0.1 at norm sqrt(16)
+    assert (schedule.bandwidth, schedule.threshold_start) == (0.5, 0.025)
+    assert not schedule.threshold_as_log
+
+
+@pytest.mark.parametrize("chosen", [config.TopK(), config.BatchTopK(), config.Matryoshka()])
+def test_topk_kinds_take_their_own_step_size_in_long_runs(chosen):
+    cfg = Train(width=2**16, method=chosen, schedule="gemma-scope")
+    assert config.resolve_schedule(cfg).learning_rate == pytest.approx(1e-4)
+    assert config.resolve_schedule(cfg).centre == "median"
 
 
 # Whole runs

@@ -335,6 +335,9 @@ def resolve_schedule(train: Train, *, input_width: int = 1) -> Schedule:
     if name != "short" and isinstance(train.method, TopK | BatchTopK | Matryoshka):
         rate = 2e-4 / (train.width / 2**14) ** 0.5
         schedule = replace(schedule, learning_rate=rate, centre="median")
+    if train.price:
+        # The quadratic penalties measure from a target, and there is none.
+        schedule = replace(schedule, penalty="linear")
     if getattr(train.method, "penalty", "") == "tanh":
         schedule = tanh(schedule, steps=train.steps, input_width=input_width)
     if train.learning_rate:
