@@ -43,7 +43,7 @@ class Command:
 ROOMS: dict[str, Room] = {
     "jumprelu": Room(
         name="jumprelu",
-        sentence="sparse dictionaries of a network's activations, five kinds compared",
+        sentence="sparse dictionaries of a network's activations, six kinds compared",
         paper="Rajamanoharan et al. 2024, arXiv:2407.14435",
         module="tenfold.rooms.jumprelu",
     ),

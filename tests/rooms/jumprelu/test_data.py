@@ -134,7 +134,7 @@ def test_a_row_that_is_not_finite_is_named_by_its_number(bad, monkeypatch):
     x = activations(100)
     x[37, 3] = bad
     x[80, 0] = np.nan
-    with pytest.raises(TenfoldError, match="^row 37 holds NaN or infinity; remove such rows"):
+    with pytest.raises(TenfoldError, match=r"^row 37 holds NaN or infinity; remove such rows"):
         as_source(x, held_out=0.1)
 
 

@@ -124,7 +124,7 @@ def test_a_shard_store_is_read_like_a_matrix(tmp_path):
 
 def test_streams_have_no_rows_to_count():
     assert open_rows(iter([])) is None
-    assert open_rows(lambda cursor: iter([])) is None
+    assert open_rows(lambda _cursor: iter([])) is None
 
 
 @pytest.mark.parametrize("given", [config.Matrix(), config.Shards()])
