@@ -1,4 +1,4 @@
-"""Our train step for train_step.py: `rooms.jumprelu.trainer.Trainer.update` with the default method."""
+"""Our train step for train_step.py: the room jumprelu's `Trainer.update`, default method."""
 
 import torch
 from stepping import LEARNING_RATE, Shape, serve

@@ -34,9 +34,7 @@ MODEL = (
 )
 
 BAD = {
-    "no data": Bad(
-        line="jumprelu train tiny", value="no activations given", remedy="--data.path"
-    ),
+    "no data": Bad(line="jumprelu train tiny", value="no activations given", remedy="--data.path"),
     "missing file": Bad(
         line=TRAIN + "absent.npy", value=r"absent\.npy is not a file", remedy="give an .npy"
     ),

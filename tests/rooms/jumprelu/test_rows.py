@@ -52,6 +52,16 @@ def test_whole_numbers_are_refused_with_what_to_convert_to(suffix, dtype, tmp_pa
         open_matrix(path)
 
 
+def test_damage_inside_a_compressed_file_is_told_like_a_missing_end(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, x=np.tile(np.arange(8, dtype=np.float32), (1_000, 1)))
+    damaged = bytearray(path.read_bytes())
+    damaged[120:160] = b"\xff" * 40
+    path.write_bytes(damaged)
+    with pytest.raises(TenfoldError, match=r"x\.npz is no whole \.npz file.*write it again"):
+        open_matrix(path)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_floats_are_read_as_float32(dtype):
     x = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).to(dtype)

@@ -87,6 +87,53 @@ def test_a_fixed_price_has_no_target_to_measure_from():
     assert trainer.update(read_batch(cfg, source, 0), 0).loss.isfinite().all()
 
 
+def test_the_first_price_is_what_a_latent_at_its_threshold_saves():
+    def priced(penalty):
+        method = config.JumpReLU(penalty=penalty)
+        cfg = Train(width=M, rows=10 * B, batch=B, target_l0=(3.0,), method=method)
+        return start(cfg, as_source(activations(), held_out=0.1)[0])
+
+    trainer = priced("linear")
+    theta = trainer.dictionary.unit.threshold.mean().item()
+    assert trainer.log_price.exp().item() == pytest.approx(theta**2)
+    # This penalty prices a share of the target, not a latent.
+    assert priced("quad_batch").log_price.exp().item() == 1
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ({"target_l0": (4.5,), "method": config.TopK()}, r"\[4\.5\]: k must be a whole number"),
+        ({"target_l0": (3.0, 3.0)}, r"\[3\.0, 3\.0\] .* name each value once"),
+        ({"target_l0": (0.0,)}, r"\[0\.0\] must lie in \(0, 24\]"),
+        (
+            {
+                "target_l0": (),
+                "price": (0.1,),
+                "method": config.JumpReLU(penalty="quad_batch"),
+            },
+            "penalty quad_batch measures from a target; give target_l0, no price",
+        ),
+    ],
+)
+def test_targets_and_prices_that_make_no_sense_are_refused_with_their_value(chosen, told):
+    with pytest.raises(ValueError, match=told):
+        Train(width=M, **chosen)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ({"bandwidth": -0.1}, r"bandwidth \(-0\.1\) must be positive, or 0 for auto"),
+        ({"frequency_weight": -1.0}, r"frequency_weight \(-1\.0\) must be at least 0"),
+        ({"frequency_scale": 0.0}, r"frequency_scale \(0\.0\) lie in \(0, 1\]"),
+    ],
+)
+def test_windows_and_frequencies_that_make_no_sense_are_refused(chosen, told):
+    with pytest.raises(ValueError, match=told):
+        config.JumpReLU(**chosen)
+
+
 TARGET = config.Lane(seed=0, target_l0=4.0, price=0.0)
 
 

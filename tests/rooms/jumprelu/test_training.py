@@ -210,6 +210,25 @@ def test_a_stack_of_three_trains_like_three_alone(chosen):
         assert torch.equal(together.silent_rows[index], alone.silent_rows[0])
 
 
+def test_dictionaries_of_equal_seed_see_equal_rows_and_those_of_the_config():
+    source, _ = as_source(activations(), held_out=0.1)
+    cfg = Train(width=M, rows=B * STEPS, batch=B, seeds=(3, 8), target_l0=(2.0, 4.0))
+    rows = read_batch(cfg, source, 5)
+    for index, lane in enumerate(cfg.lanes):
+        assert torch.equal(rows[index], source.batch(5, size=B, seed=lane.seed))
+    assert not torch.equal(rows[0], rows[2])
+
+
+def test_a_decoder_row_of_zeros_never_turns_into_nan():
+    trainer, _ = pair(CASES["jumprelu linear"])
+    trainer.dictionary.w_dec.data[0, 3] = 0.0
+    trainer.dictionary.b_enc.data[0, 3] = -100.0
+    for step in range(2):
+        trainer.update(torch.tensor(rows_of(step))[None], step)
+    assert trainer.dictionary.w_dec.isfinite().all()
+    assert (trainer.dictionary.w_dec[0, 3] == 0).all()
+
+
 @pytest.mark.parametrize(
     ("chosen", "unit"),
     [

@@ -23,7 +23,7 @@ class Claim:
     text: str = ""
     """Folder of your own text for the model; empty: Python's standard library."""
     results: str = free("")
-    """Folder of committed results that gets or updates <room>.json, such as `claims`."""
+    """Folder of committed results, such as claims, whose <room>.json gets this one too."""
     workers: int = free(2)
     """Processes that train arms side by side; the result does not depend on it."""
 

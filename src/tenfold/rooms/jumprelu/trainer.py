@@ -62,8 +62,8 @@ def first_price(cfg: config.Train, dictionary: Dictionary, sample: Tensor) -> Te
     """Return a price [S] near which each dictionary's target L0 should be in equilibrium.
 
     A latent just at its threshold theta saves about theta^2 of error by staying on, and an L1
-    price of 2 theta shrinks it to nothing. The price of `quad_batch` is that of missing the
-    target by as much as it is, and 1 wherever it is used.
+    price of 2 theta shrinks it to nothing. `quad_batch` prices the share by which the target is
+    missed, not a latent, and is used at 1.
     """
     if getattr(cfg.method, "penalty", "") == "quad_batch":
         return torch.ones(len(cfg.lanes))
