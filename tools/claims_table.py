@@ -60,6 +60,8 @@ def make_pictures(root: Path = ROOT) -> dict[Path, str]:
     pictures = {}
     for path in sorted((root / "claims").glob("*.json")):
         result = list(read_claims(path).values())[-1]
+        if not result.figures:
+            continue
         drawn = draw(result.figures[0])
         # A file of its own has no page to take names and colours from.
         style = 'xmlns="http://www.w3.org/2000/svg" style="color:#222;background:#fff"'

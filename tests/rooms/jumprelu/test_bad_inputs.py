@@ -146,10 +146,15 @@ BAD = {
     "eval without data": Bad(
         line="jumprelu eval {here}/dictionary", value="no activations given", remedy="--data.path"
     ),
-    "eval of a model's activations": Bad(
-        line="jumprelu eval {here}/dictionary data:model",
-        value="a matrix or shards",
-        remedy="harvest the model's activations first",
+    "eval at an unknown site": Bad(
+        line="jumprelu eval {here}/dictionary data:model --data.site blocks.9",
+        value="blocks.9",
+        remedy="did you mean|known",
+    ),
+    "eval at several sites": Bad(
+        line="jumprelu eval {here}/dictionary data:model --data.site blocks.*",
+        value="names 4 sites",
+        remedy="choose one",
     ),
     "folder without a dictionary": Bad(
         line="jumprelu info {here}/text", value="text", remedy="dictionary|format"

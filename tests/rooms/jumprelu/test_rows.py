@@ -56,9 +56,16 @@ def test_damage_inside_a_compressed_file_is_told_like_a_missing_end(tmp_path):
     path = tmp_path / "x.npz"
     np.savez_compressed(path, x=np.tile(np.arange(8, dtype=np.float32), (1_000, 1)))
     damaged = bytearray(path.read_bytes())
-    damaged[120:160] = b"\xff" * 40
+    damaged[100:140] = b"\xff" * 40  # where the code of the compression begins
     path.write_bytes(damaged)
     with pytest.raises(TenfoldError, match=r"x\.npz is no whole \.npz file.*write it again"):
+        open_matrix(path)
+
+
+def test_a_damaged_header_is_told_like_a_missing_end(tmp_path):
+    path = write(tmp_path / "x.npy", x=activations(60))
+    path.write_bytes(path.read_bytes().replace(b"}", b"("))  # an open bracket to NumPy's reader
+    with pytest.raises(TenfoldError, match=r"x\.npy is no whole \.npy file.*write it again"):
         open_matrix(path)
 
 

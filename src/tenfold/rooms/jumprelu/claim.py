@@ -288,7 +288,7 @@ def reduction(
 ) -> float | None:
     """Return by how many percent ours is lower, as a geometric mean over (site, L0) places.
 
-    None if a front does not reach one of them.
+    None if a front does not reach one of them, or there are none.
     """
     logs = []
     for site, l0 in places:
@@ -297,7 +297,7 @@ def reduction(
         if ours is None or theirs is None:
             return None
         logs.append(math.log(ours / theirs))
-    return 100 * (1 - math.exp(sum(logs) / len(logs)))
+    return 100 * (1 - math.exp(sum(logs) / len(logs))) if logs else None
 
 
 def matched_table(fronts: Fronts, plan: Plan) -> Table:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ BLOCK_ROWS = 256
 """Rows are held out in blocks, because neighbours in a file resemble each other."""
 
 _FLOATS = ("float16", "float32", "float64")
+# What NumPy lets through where a header, an archive or its compressed bytes are damaged.
+_DAMAGED = (ValueError, EOFError, OSError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
 
 
 class Rows(Protocol):
@@ -188,7 +191,7 @@ def _open_npy(path: Path, key: str) -> np.ndarray:
         raise TenfoldError(f"{path.name} is one array, key {key!r} has no meaning; leave it out")
     try:
         mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except _DAMAGED as error:
         size = path.stat().st_size
         raise TenfoldError(
             f"{path.name} is no whole .npy file: it ends at byte {size} ({error}); write it again"
@@ -202,7 +205,7 @@ def _open_npz(path: Path, key: str) -> np.ndarray:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             array: np.ndarray = archive[_choose_key(path, key, archive.files)]
             return array
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGED as error:
         size = path.stat().st_size
         raise TenfoldError(
             f"{path.name} is no whole .npz file: it ends at byte {size} ({error}); write it again"
