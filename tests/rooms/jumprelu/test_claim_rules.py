@@ -3,6 +3,7 @@ import math
 
 import pytest
 
+from tenfold.engine.claim import to_json
 from tenfold.rooms.jumprelu import claim as claim_module
 from tenfold.rooms.jumprelu.claim import MATCHES, conclude, interpolate, reduction
 from tenfold.rooms.jumprelu.claim_config import Claim, make_plan
@@ -63,7 +64,7 @@ def concluded(ratios, *, plan=PLAN, noise=0.0, often=None, reach=1.0):
         for site in plan.sites
         for arm in ("JumpReLU", *ratios)
     ]
-    claim = Claim(scale="laptop")
+    claim = Claim(scale="laptop", results="somewhere/else")
     return conclude(claim, plan, pieces, subject=SUBJECT, seconds=1.0)
 
 
@@ -130,6 +131,10 @@ def test_effects_are_the_percentages_the_fronts_were_made_with():
         for label in ("FVU", "delta loss"):
             found = comparison(result, f"{label}: JumpReLU against {rival}")
             assert found.effects == pytest.approx([percent] * len(PLAN.seeds), abs=1e-9)
+
+
+def test_a_result_does_not_say_where_it_was_copied_to():
+    assert "somewhere/else" not in str(to_json(concluded(CLEAR)))
 
 
 def test_the_claim_holds_if_every_primary_margin_is_passed():
