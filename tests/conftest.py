@@ -9,11 +9,16 @@ import hypothesis
 import numpy as np
 import pytest
 
+from tenfold.engine.kernel import cache_folder
+
 HERE = Path(__file__).parent
 # Before torch is imported: two test processes share two cores, and sums must not depend on it.
 os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 # Tests are no package; what they share is imported from here.
 sys.path.insert(0, str(HERE))
+
+# Compiled loops outlive a session, whose other caches do not.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder()))
 
 hypothesis.settings.register_profile(
     "default", derandomize=True, deadline=None, max_examples=50, print_blob=True

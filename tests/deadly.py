@@ -129,7 +129,13 @@ def import_ahead(lives):
     from tenfold.registry import ROOMS
 
     # The last by torch's optimisers, when the first one is made.
-    for module in ("tenfold.arguments", "tenfold.runs_cli", "tensorboardX", "torch._dynamo"):
+    for module in (
+        "tenfold.arguments",
+        "tenfold.runs_cli",
+        "tensorboardX",
+        "torch._dynamo",
+        "numba",
+    ):
         importlib.import_module(module)
     for room in {life.args[0] for life in lives} & set(ROOMS):
         for module in ("cli", "run", "report"):

@@ -43,6 +43,7 @@ class Package:
 
 
 VENDOR = "src/tenfold/engine/report/vendor"
+WEB_VENDOR = "src/tenfold/web/static/vendor"
 PACKAGES = (
     Package(
         name="plotly.js-cartesian-dist-min",
@@ -55,6 +56,38 @@ PACKAGES = (
             f"{VENDOR}/plotly-cartesian.LICENSE": File(
                 member="package/LICENSE",
                 sha256="8c45d9eaf50c2f72dd9c7ab9ef440788ba58a3538484b5c51c1f17d5128752e7",
+            ),
+        },
+    ),
+    Package(
+        name="htmx.org",
+        version="4.0.1",
+        files={
+            f"{WEB_VENDOR}/htmx.min.js": File(
+                member="package/dist/htmx.min.js",
+                sha256="a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130",
+            ),
+            f"{WEB_VENDOR}/htmx.LICENSE": File(
+                member="package/LICENSE",
+                sha256="d3d2456f76414f2456104660ebd65aff1c04cd7966b942bdabd63f3cdb316a38",
+            ),
+        },
+    ),
+    Package(
+        name="uplot",
+        version="1.6.32",
+        files={
+            f"{WEB_VENDOR}/uPlot.iife.min.js": File(
+                member="package/dist/uPlot.iife.min.js",
+                sha256="19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
+            ),
+            f"{WEB_VENDOR}/uPlot.min.css": File(
+                member="package/dist/uPlot.min.css",
+                sha256="df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+            ),
+            f"{WEB_VENDOR}/uPlot.LICENSE": File(
+                member="package/LICENSE",
+                sha256="8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd",
             ),
         },
     ),

@@ -2,7 +2,10 @@
 
 import torch
 from dictionary_learning.trainers.jumprelu import JumpReluTrainer
-from stepping import LEARNING_RATE, Shape, serve, thresholds
+from stepping import Shape, serve, thresholds
+
+OWN_LEARNING_RATE = 7e-5
+"""The library's default."""
 
 
 class DictionaryLearning:
@@ -14,7 +17,7 @@ class DictionaryLearning:
             layer=0,
             lm_name="none",
             target_l0=shape.target_l0,
-            lr=LEARNING_RATE,
+            lr=shape.learning_rate or OWN_LEARNING_RATE,
         )
         self.ae = self.trainer.ae
         z = self.ae.encode(rows[:8192], output_pre_jump=True)[1].detach()
@@ -27,6 +30,9 @@ class DictionaryLearning:
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         return self.ae.encode(x)
+
+    def decode(self, f: torch.Tensor) -> torch.Tensor:
+        return self.ae.decode(f)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,10 @@ import torch
 from sae_lens import JumpReLUTrainingSAE, JumpReLUTrainingSAEConfig
 from sae_lens.config import SAETrainerConfig
 from sae_lens.training.sae_trainer import SAETrainer
-from stepping import LEARNING_RATE, Shape, serve, thresholds
+from stepping import Shape, serve, thresholds
+
+OWN_LEARNING_RATE = 3e-4
+"""The library's default."""
 
 
 class SAELens:
@@ -32,8 +35,8 @@ class SAELens:
         trainer_config = SAETrainerConfig(
             total_training_samples=shape.steps * shape.batch,
             train_batch_size_samples=shape.batch,
-            lr=LEARNING_RATE,
-            lr_end=LEARNING_RATE,
+            lr=shape.learning_rate or OWN_LEARNING_RATE,
+            lr_end=shape.learning_rate or OWN_LEARNING_RATE,
         )
         self.trainer = SAETrainer(trainer_config, self.sae, data_provider=iter(()))
 
@@ -43,6 +46,9 @@ class SAELens:
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         return self.sae.encode(x)
+
+    def decode(self, f: torch.Tensor) -> torch.Tensor:
+        return self.sae.decode(f)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The child's side of `train_step.py`: a trainer that runs a block of steps when told to.
+"""The child's side of `train_step.py` and `time_to_fvu.py`: a trainer that steps when told to.
 
 Every library's script calls `serve` with its own way to build a trainer. It uses NumPy and
 torch only, because it runs in each library's own environment.
@@ -25,10 +25,8 @@ class Shape:
     batch: int
     target_l0: float
     steps: int
-
-
-LEARNING_RATE = 1e-6
-"""So small that L0 stays where it was put; a step takes as long with any."""
+    learning_rate: float
+    """0 is the library's own."""
 
 
 class Stepper(Protocol):
@@ -40,6 +38,9 @@ class Stepper(Protocol):
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """Return latents [B, M]."""
 
+    def decode(self, f: torch.Tensor) -> torch.Tensor:
+        """Return reconstructions [B, D]."""
+
 
 def serve(build: Callable[[Shape, torch.Tensor], Stepper]) -> None:
     """Answer each line "COUNT" on standard input with one JSON line about that many steps."""
@@ -49,8 +50,15 @@ def serve(build: Callable[[Shape, torch.Tensor], Stepper]) -> None:
     torch.set_num_threads(setting["threads"])
     torch.manual_seed(0)
     rows = torch.from_numpy(np.load(setting["matrix"]))
+    held_out = rows[: setting["held_out"]]
+    rows = rows[setting["held_out"] :]
     shape = Shape(**setting["shape"])
-    batches = rows.split(shape.batch)
+    batches = rows[: len(rows) // shape.batch * shape.batch].split(shape.batch)
+    if len(held_out):
+        # What is loaded or compiled once a process is no part of training.
+        spare = build(shape, rows)
+        for batch in batches[:2]:
+            spare.step(batch)
     stepper = build(shape, rows)
     done = 0
     answers.write(json.dumps({"ready": True}) + "\n")
@@ -60,8 +68,18 @@ def serve(build: Callable[[Shape, torch.Tensor], Stepper]) -> None:
             stepper.step(batches[done % len(batches)])
             done += 1
         seconds = time.perf_counter() - start
-        l0 = count_active(stepper.encode(batches[0]))
-        answers.write(json.dumps({"seconds": seconds, "l0": l0}) + "\n")
+        answer = {"seconds": seconds, "l0": count_active(stepper.encode(batches[0]))}
+        if len(held_out):
+            answer |= measure(stepper, held_out)
+        answers.write(json.dumps(answer) + "\n")
+
+
+@torch.no_grad()
+def measure(stepper: Stepper, x: torch.Tensor) -> dict[str, float]:
+    """Return L0 and the fraction of variance unexplained of rows that are not trained on."""
+    f = stepper.encode(x)
+    missed = (stepper.decode(f) - x).square().sum() / (x - x.mean(dim=0)).square().sum()
+    return {"l0": count_active(f), "fvu": float(missed)}
 
 
 @torch.no_grad()

@@ -8,6 +8,8 @@ alive and runs a block of steps when told to, so that blocks of different librar
 and share whatever the machine is doing. The train step alone is timed: forward, loss,
 backward, optimiser, bookkeeping. float32; L0 is put at its target before the first
 step, learning rates are so small that it stays there, and it is reported after every block.
+Beside the libraries stand our dense step, which the sparse one must equal, and the encoder's
+product alone, which is the floor of every exact step.
 """
 
 import argparse
@@ -29,11 +31,15 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PEERS = {
     "tenfold": (".venv", ["step_tenfold.py"]),
+    "tenfold dense": (".venv", ["step_tenfold.py", "--dense"]),
+    "encode product alone": (".venv", ["step_tenfold.py", "--floor"]),
     "sae-lens": (".venv-sae-lens", ["step_sae_lens.py"]),
     "sae-lens compiled": (".venv-sae-lens", ["step_sae_lens.py", "--compile"]),
     "dictionary-learning": (".venv-dictionary-learning", ["step_dictionary_learning.py"]),
 }
 L0, ALLOWED = 32.0, 2.0
+LEARNING_RATE = 1e-6
+"""So small that L0 stays where it was put; a step takes as long with any."""
 
 
 @dataclass
@@ -100,7 +106,19 @@ def compare(
     options: argparse.Namespace, *, d_in: int, num_latents: int, matrix: Path
 ) -> list[dict]:
     children = [
-        start(name, options, d_in=d_in, num_latents=num_latents, matrix=matrix)
+        start(
+            name,
+            matrix=matrix,
+            threads=options.threads,
+            shape={
+                "d_in": d_in,
+                "num_latents": num_latents,
+                "batch": options.batch,
+                "target_l0": L0,
+                "steps": options.warmup + options.steps * options.repeats,
+                "learning_rate": LEARNING_RATE,
+            },
+        )
         for name in options.peers
     ]
     try:
@@ -118,24 +136,13 @@ def compare(
     return [summary(child, d_in=d_in, num_latents=num_latents, tokens=tokens) for child in children]
 
 
-def start(
-    name: str, options: argparse.Namespace, *, d_in: int, num_latents: int, matrix: Path
-) -> Child:
+def start(name: str, *, matrix: Path, threads: int, shape: dict, held_out: int = 0) -> Child:
+    """Start a library's process on the rows of `matrix`; the first `held_out` only measure."""
     venv, script = PEERS[name]
     inside = "Scripts/python.exe" if os.name == "nt" else "bin/python"
-    setting = {
-        "matrix": str(matrix),
-        "threads": options.threads,
-        "shape": {
-            "d_in": d_in,
-            "num_latents": num_latents,
-            "batch": options.batch,
-            "target_l0": L0,
-            "steps": options.warmup + options.steps * options.repeats,
-        },
-    }
+    setting = {"matrix": str(matrix), "threads": threads, "shape": shape, "held_out": held_out}
     command = [str(ROOT / venv / inside), str(HERE / script[0]), json.dumps(setting), *script[1:]]
-    environment = os.environ | {"OMP_NUM_THREADS": str(options.threads), "HF_HUB_OFFLINE": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
     pipe = subprocess.PIPE
     return Child(
         name, subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)

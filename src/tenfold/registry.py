@@ -47,6 +47,13 @@ ROOMS: dict[str, Room] = {
         paper="Rajamanoharan et al. 2024, arXiv:2407.14435",
         module="tenfold.rooms.jumprelu",
     ),
+    "scope": Room(
+        name="scope",
+        sentence="suites of sparse dictionaries for every site of any model, browsed offline",
+        paper="Lieberum et al. 2024, arXiv:2408.05147",
+        module="tenfold.rooms.scope",
+        edges=("jumprelu",),
+    ),
 }
 
 _COMMANDS = (
@@ -61,6 +68,11 @@ _COMMANDS = (
         name="reproduce",
         sentence="check the papers' headline claims, every room on one page",
         module="tenfold.reproduce",
+    ),
+    Command(
+        name="serve",
+        sentence="show runs with live curves, and the pages of rooms, in a browser",
+        module="tenfold.serve",
     ),
     Command(
         name="doctor", sentence="say what this machine has and lacks", module="tenfold.commands"

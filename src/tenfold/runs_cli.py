@@ -61,6 +61,8 @@ class Resume:
     """Steps after which this session saves and stops; 0: never."""
     checkpoint_minutes: float = 1.0
     """Minutes between checkpoints; 0: not by time."""
+    trust_code: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Run the FILE.py:FUNCTION that the saved config names, if it names one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,6 +161,7 @@ def resume_run(config: Resume, call: Plain) -> Any:
         quiet=call.quiet,
         json=call.json,
         recipe=record.recipe,
+        saved=not config.trust_code,
     )
     return verb.run(read_config(verb, path), again)
 

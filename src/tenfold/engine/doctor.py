@@ -14,7 +14,7 @@ import re
 import shutil
 from pathlib import Path
 
-from tenfold.engine import device, origin
+from tenfold.engine import device, kernel, origin
 from tenfold.engine.config import Json
 from tenfold.engine.files import cache_root, runs_root
 
@@ -40,6 +40,7 @@ def examine() -> Json:
         "memory_gb": _read_memory(),
         "gpus": _list_gpus(),
         "compute": dataclasses.asdict(device.choose()),
+        "kernels": kernel.describe(),
         "packages": packages,
         "extras": extras,
         "folders": folders,
@@ -58,6 +59,7 @@ def format_report(report: Json) -> str:
         "memory": [memory],
         "gpus": [f"{gpu['name']}, {gpu['memory_gb']:.1f} GB" for gpu in report["gpus"]] or ["none"],
         "computes": compute["reasons"],
+        "kernels": [report["kernels"]],
         "packages": [f"{name} {found or 'missing'}" for name, found in report["packages"].items()],
         "extras": [_format_extra(*extra) for extra in report["extras"].items()],
         "folders": [_format_folder(*folder) for folder in report["folders"].items()],

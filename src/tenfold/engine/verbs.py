@@ -54,6 +54,13 @@ class Call:
     """Show no progress."""
     recipe: tyro.conf.Suppress[str] = ""
     """Recipe that was named, a part of the run's name; set by the command line."""
+    saved: tyro.conf.Suppress[bool] = False
+    """Whether the config was read from a run directory, whose code is not to be run unasked."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the user typed what is run, code of the user's own included."""
+        return not self.saved and not self.from_run
 
     def __post_init__(self) -> None:
         for name in ("stop_after", "checkpoint_minutes", "checkpoint_steps"):

@@ -154,7 +154,8 @@ def test_folded_dictionary_crosses_without_changing_a_bit(tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_own_format_keeps_every_array_and_fact_as_it_is(tmp_path, kind):
-    dictionary = make(kind, prefixes=[4, 12, M], model="tiny", average_l0=31.5, transcoder=True)
+    facts = {"prefixes": [4, 12, M], "model": "tiny", "average_l0": 31.5, "transcoder": True}
+    dictionary = make(kind, pre_bias=False, **facts)
     write_arrays(tmp_path, dictionary, format="tenfold")
     back = read_arrays(tmp_path)
     assert (back.kind, back.values) == (kind, dictionary.values | {"format": "tenfold"})
@@ -197,6 +198,105 @@ def test_transcoders_come_back_as_transcoders(tmp_path):
     for name in ("one", "two"):
         assert read_arrays(tmp_path / name).values["transcoder"] is True
     assert_same_function(one, read_arrays(tmp_path / "one"), inputs())
+
+
+# Transcoders, against a forward pass written out here
+
+
+def bridge_arrays(kind="jumprelu", *, out=5, skip=True, scale=2.5, seed=0, **values):
+    """A transcoder from width D to width `out`."""
+    rng = stream(seed, "formats", "transcoder")
+    values = {"transcoder": True, "site": "a", "site_out": "b"} | values
+    whole = make(kind, pre_bias=False, scale=scale, seed=seed, **values)
+    shapes = {"w_dec": (M, out), "b_dec": (out,)} | ({"w_skip": (D, out)} if skip else {})
+    for name, shape in shapes.items():
+        whole.arrays[name] = rng.normal(scale=0.5, size=shape).astype(np.float32)
+    return whole
+
+
+def plain_forward(whole, x):
+    """The skip transcoder of Gemma Scope 2 in float64: y = C (f W_dec + b_dec + x / C W_skip)."""
+    a = {name: array.astype(np.float64) for name, array in whole.arrays.items()}
+    scale = whole.values["scale"]
+    z = x / scale @ a["w_enc"] + a["b_enc"]
+    f = np.where(z > a["threshold"], z, 0)
+    y = scale * (f @ a["w_dec"] + a["b_dec"])
+    return f, y + (x @ a["w_skip"] if "w_skip" in a else 0)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("format", ["gemma-scope-2", "tenfold"])
+def test_transcoder_between_two_widths_reads_back_as_the_same_function(tmp_path, format, skip):
+    whole, x = bridge_arrays(skip=skip), inputs()
+    write_arrays(tmp_path, whole, format=format)
+    back = read_arrays(tmp_path)
+    assert (back.transcoder, back.shape, back.output_width) == (True, (D, M), 5)
+    assert ("w_skip" in back.arrays) == skip
+    f, y = plain_forward(whole, x)
+    latents, output = reference_forward(back, x)
+    assert 0.05 < (f > 0).mean() < 0.95
+    assert ((latents > 0) == (f > 0)).all()
+    np.testing.assert_allclose(latents, f * (1.0 if format == "tenfold" else 2.5), atol=1e-5)
+    np.testing.assert_allclose(output, y, atol=2e-5)
+
+
+def test_skip_connection_has_the_names_and_sides_of_the_release(tmp_path):
+    whole = bridge_arrays(scale=1.0)
+    found = load_file(write_arrays(tmp_path, whole, format="gemma-scope-2"))
+    np.testing.assert_array_equal(found["affine_skip_connection"], whole.arrays["w_skip"])
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["affine_connection"] is True
+    assert (config["hf_hook_point_in"], config["hf_hook_point_out"]) == ("a", "b")
+    write_arrays(tmp_path / "none", bridge_arrays(skip=False), format="gemma-scope-2")
+    assert json.loads((tmp_path / "none" / "config.json").read_text())["affine_connection"] is False
+
+
+@pytest.mark.parametrize("transcoder", [True, False])
+def test_sparsify_stores_the_skip_connection_with_the_output_first(tmp_path, transcoder):
+    whole = make("topk", pre_bias=False, scale=1.0, transcoder=transcoder)
+    whole.arrays["w_skip"] = stream(3, "skip").normal(size=(D, D)).astype(np.float32)
+    path = write_arrays(tmp_path, whole, format="sparsify")
+    np.testing.assert_array_equal(load_file(path)["W_skip"], whole.arrays["w_skip"].T)
+    assert json.loads((tmp_path / "cfg.json").read_text())["skip_connection"] is True
+    back = read_arrays(tmp_path)
+    assert back.transcoder is transcoder
+    assert_same_function(whole, back, inputs())
+
+
+def test_folding_a_transcoder_leaves_its_skip_connection_alone():
+    whole, x = bridge_arrays(), inputs()
+    folded = fold_scale(whole)
+    np.testing.assert_array_equal(folded.arrays["w_skip"], whole.arrays["w_skip"])
+    np.testing.assert_allclose(
+        reference_forward(folded, x)[1], plain_forward(whole, x)[1], atol=2e-5
+    )
+
+
+def test_what_a_format_cannot_say_of_a_transcoder_is_refused(tmp_path):
+    with pytest.raises(TenfoldError, match="one width, this one has d_in 8 and d_out 5; use tenf"):
+        write_arrays(tmp_path, bridge_arrays("topk"), format="sparsify")
+    skipping = make("jumprelu")
+    skipping.arrays["w_skip"] = np.zeros((D, D), np.float32)
+    for format in ("gemma-scope", "sae-lens"):
+        with pytest.raises(TenfoldError, match="no skip connections; use gemma-scope-2 or tenfold"):
+            write_arrays(tmp_path, skipping, format=format)
+    with pytest.raises(TenfoldError, match="cannot be subtracted from its inputs; set pre_bias"):
+        write_arrays(tmp_path, make(transcoder=True), format="tenfold")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("w_skip", (5, D), r"w_skip has shape \(5, 8\), .* and w_dec \(24, 5\) ask for \(8, 5\)"),
+        ("b_dec", (D,), r"b_dec has shape \(8,\), but w_enc .* w_dec \(24, 5\) ask for \(5,\)"),
+        ("w_dec", (M - 1, 5), r"w_dec has shape \(23, 5\), but w_enc \(8, 24\) asks for \(24, 5\)"),
+    ],
+)
+def test_transcoder_arrays_that_do_not_fit_are_refused(tmp_path, name, shape, message):
+    whole = bridge_arrays()
+    whole.arrays[name] = np.zeros(shape, np.float32)
+    with pytest.raises(TenfoldError, match=message):
+        write_arrays(tmp_path, whole, format="tenfold")
 
 
 def test_file_itself_can_be_named_instead_of_its_folder(tmp_path):
@@ -552,7 +652,7 @@ def test_saelens_option_that_cannot_be_carried_is_refused(golden, changes, messa
     ("changes", "message"),
     [
         ({"activation": "groupmax"}, "activation 'groupmax' is not supported"),
-        ({"skip_connection": True}, "'skip_connection' .*is not supported"),
+        ({"skip_connection": True}, r"has no 'W_skip'; it holds W_dec, b_dec, encoder.bias"),
         ({"signed": True}, "'signed' .*is not supported"),
         ({"k": 99}, r"k is 99; it must be a whole number in \[1, 24\]"),
     ],
@@ -565,22 +665,30 @@ def test_sparsify_option_that_cannot_be_carried_is_refused(golden, changes, mess
 
 
 @pytest.mark.parametrize("cell", ["sparsify/topk", "sae-lens/relu"])
-def test_skip_connection_among_the_arrays_is_refused(golden, cell):
+def test_skip_connection_that_the_config_does_not_know_is_refused(golden, cell):
     folder = golden(cell)
     marker = FORMATS[cell.split("/")[0]].marker
     edit_tensors(folder / marker, W_skip=np.zeros((8, 8), np.float32))
-    with pytest.raises(TenfoldError, match=r"'W_skip' .a linear skip connection. is not supported"):
+    with pytest.raises(
+        TenfoldError, match=r"'W_skip' .a linear skip connection.* is not supported"
+    ):
         read_arrays(folder)
 
 
-def test_gemma_scope_2_skip_connections_and_other_architectures_are_refused(tmp_path):
+def test_gemma_scope_2_files_and_their_config_must_agree_on_a_skip_connection(tmp_path):
     path = write_arrays(tmp_path, make(), format="gemma-scope-2")
-    edit_tensors(path, affine_skip_connection=np.zeros((8, 8), np.float32))
-    with pytest.raises(TenfoldError, match=r"'affine_skip_connection' .* is not supported"):
-        read_arrays(tmp_path)
     edit_json(tmp_path / "config.json", affine_connection=True)
-    with pytest.raises(TenfoldError, match=r"'affine_connection' .* is not supported"):
+    with pytest.raises(TenfoldError, match=r"no 'affine_skip_connection' or 'w_skip'; it holds b_"):
         read_arrays(tmp_path)
+    edit_tensors(path, affine_skip_connection=np.zeros((8, 8), np.float32))
+    assert read_arrays(tmp_path).arrays["w_skip"].shape == (8, 8)
+    edit_json(tmp_path / "config.json", affine_connection=False)
+    with pytest.raises(TenfoldError, match=r"'affine_skip_connection' .*which config.json denies"):
+        read_arrays(tmp_path)
+
+
+def test_gemma_scope_2_has_no_other_architecture(tmp_path):
+    write_arrays(tmp_path, make(), format="gemma-scope-2")
     edit_json(tmp_path / "config.json", architecture="topk")
     with pytest.raises(TenfoldError, match=r"architecture 'topk' is not 'jump_relu'"):
         read_arrays(tmp_path)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tenfold.engine.errors import TenfoldError
-from tenfold.parts.sae.splice import splice
+from tenfold.parts.sae.splice import bridge, splice
 from tenfold.parts.sae.taps import capture
 
 X = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
@@ -278,3 +278,92 @@ def test_a_splice_that_never_happened_is_an_error():
 def test_a_fault_inside_the_block_is_not_hidden_by_the_one_about_missing_calls():
     with pytest.raises(KeyError), splice(linear_chain(1), {"0": half}):
         raise KeyError("mine")
+
+
+# Bridges: a site rebuilt from an earlier one
+
+
+def wide(x):
+    return torch.cat([x, x], dim=-1)
+
+
+def test_a_bridge_puts_a_function_of_the_first_site_in_place_of_the_second():
+    module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 8), nn.Tanh())
+    with bridge(module, {("1:in", "1"): wide}) as counts:
+        bridged = module(X)
+        assert counts == {"1": 1}
+    torch.testing.assert_close(bridged, wide(module[0](X)).tanh())
+    torch.testing.assert_close(module(X), module[2](module[1](module[0](X))))
+
+
+def test_a_bridge_over_what_lies_between_changes_nothing():
+    module = linear_chain(3)
+    twin = linear_chain(3)
+    with bridge(module, {("1:in", "2"): lambda x: twin[2](twin[1](x))}):
+        torch.testing.assert_close(module(X), twin(X))
+
+
+def test_each_forward_pass_sees_its_own_first_site():
+    module = linear_chain(2)
+    with bridge(module, {("0:in", "1"): half}) as counts:
+        for factor in (1.0, 3.0):
+            torch.testing.assert_close(module(factor * X), 0.5 * factor * X)
+        assert counts == {"1": 2}
+
+
+def test_a_second_bridge_sees_what_the_first_one_changed():
+    module = nn.Sequential(nn.Identity(), nn.Identity(), nn.Identity())
+    with bridge(module, {("0", "1"): lambda x: x + 1, ("1", "2"): lambda x: 10 * x}):
+        torch.testing.assert_close(module(X), 10 * (X + 1))
+
+
+def test_a_bridge_leaves_masked_positions_and_keeps_the_error_if_told():
+    module = linear_chain(2)
+    clean = module(X)
+    mask = torch.tensor([[True, False, True], [False, True, True]])
+    with bridge(module, {("0:in", "1"): half}, mask=mask):
+        torch.testing.assert_close(module(X), torch.where(mask[..., None], 0.5 * X, clean))
+    with bridge(module, {("0:in", "1"): half}, error="keep"):
+        assert torch.equal(module(X), clean)
+
+
+def test_gradients_of_a_bridge_go_through_the_first_site():
+    module = nn.Sequential(nn.Identity(), nn.Identity())
+    x = X.clone().requires_grad_()
+    with bridge(module, {("0", "1"): lambda a: 3 * a}):
+        module(x).sum().backward()
+    torch.testing.assert_close(x.grad, torch.full_like(X, 3.0))
+
+
+def test_a_bridge_backwards_is_refused_by_both_names():
+    module = linear_chain(2)
+    with (
+        pytest.raises(TenfoldError, match="site '0' was passed before '1', from which it is to be"),
+        bridge(module, {("1", "0"): half}),
+    ):
+        module(X)
+
+
+def test_a_bridge_of_another_width_is_refused_with_both_shapes():
+    module = linear_chain(2)
+    with (
+        pytest.raises(TenfoldError, match=r"site '1' has shape \(2, 3, 8\), the activation \(2, 3"),
+        bridge(module, {("0", "1"): wide}),
+    ):
+        module(X)
+
+
+def test_a_bridge_has_one_site_at_each_end():
+    with (
+        pytest.raises(TenfoldError, match=r"'\*' stands for 2 sites, a bridge has one at each end"),
+        bridge(linear_chain(2), {("*", "1"): half}),
+    ):
+        pass
+
+
+def test_a_bridge_that_was_never_crossed_is_an_error():
+    with (
+        pytest.raises(TenfoldError, match="never called the module of '1'"),
+        bridge(linear_chain(2), {("0", "1"): half}),
+    ):
+        pass

@@ -16,6 +16,7 @@ from tenfold.rooms.jumprelu.model import (
 torch.set_num_threads(1)
 
 D, M, B = 8, 24, 16
+OUT = 5
 KINDS = ("relu", "gated", "topk", "batchtopk", "matryoshka", "jumprelu")
 
 
@@ -67,6 +68,24 @@ def dictionary(kind, *, seed=0, scale=1.0, pre_bias=True, dtype=torch.float64):
         unit=units[kind](),
         scale=scale,
         pre_bias=pre_bias,
+    )
+
+
+def transcoder(kind, *, out=OUT, skip=True, seed=0, scale=2.0, dtype=torch.float64):
+    """A dictionary that rebuilds another site of width `out`, its decoder rows of norm 1."""
+    same = dictionary(kind, seed=seed, scale=scale, pre_bias=False, dtype=dtype)
+    rng = stream(seed, "transcoder", kind)
+    arrays = {"w_dec": rng.normal(size=(M, out)), "b_dec": 0.1 * rng.normal(size=out)}
+    arrays["w_dec"] /= np.linalg.norm(arrays["w_dec"], axis=1, keepdims=True)
+    if skip:
+        arrays["w_skip"] = 0.2 * rng.normal(size=(D, out))
+    return Dictionary(
+        w_enc=same.w_enc.detach(),
+        b_enc=same.b_enc.detach(),
+        unit=same.unit,
+        scale=scale,
+        transcoder=True,
+        **{name: torch.tensor(value, dtype=dtype) for name, value in arrays.items()},
     )
 
 

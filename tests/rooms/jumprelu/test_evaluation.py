@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from rooms.jumprelu.examples import KINDS, D, M, dictionary, rows
+from rooms.jumprelu.examples import KINDS, OUT, D, M, dictionary, rows, transcoder
 from tenfold.engine.errors import TenfoldError
 from tenfold.parts.sae.rows import Batch
 from tenfold.rooms.jumprelu.eval import Measures, delta_loss, mean_loss, measure
@@ -119,3 +119,63 @@ def test_losses_count_only_kept_tokens_that_follow_kept_ones():
     found, clean = rise(both_signs(shrink=0.5), mask=mask)
     assert clean == pytest.approx(counted)
     assert found == pytest.approx((0.25 - 1) * counted)
+
+
+# Transcoders
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_transcoders_measures_are_those_of_what_it_rebuilds(kind):
+    whole, x = transcoder(kind), 2 * rows(90)
+    y = x[:, :OUT].tanh() + 1
+    found = measure(whole, zip(x.split([40, 1, 49]), y.split([40, 1, 49]), strict=True))
+    f, guess, y = (t.detach().numpy() for t in (whole.encode(x), whole(x), y))
+    assert (found.rows, found.l0) == (90, pytest.approx((f > 0).sum(axis=1).mean()))
+    error, spread = ((y - guess) ** 2).sum(axis=1).mean(), ((y - y.mean(axis=0)) ** 2).sum(axis=1)
+    assert found.fvu == pytest.approx(error / spread.mean(), rel=1e-10)
+    bias = (guess**2).sum(axis=1).mean() / (y * guess).sum(axis=1).mean()
+    assert found.reconstruction_bias == pytest.approx(bias, rel=1e-10)
+
+
+def test_a_transcoder_is_measured_on_pairs_that_fit():
+    whole, x = transcoder("relu"), rows()
+    with pytest.raises(TenfoldError, match="rebuilds another site's activations; give pairs"):
+        measure(whole, [x])
+    with pytest.raises(TenfoldError, match=r"targets \[16, 8\] do not fit inputs .* width 5; give"):
+        measure(whole, [(x, x)])
+    with pytest.raises(TenfoldError, match=r"\[16, 3\] have width 3, the dictionary is D 8 x M 24"):
+        measure(whole, [(x[:, :3], x[:, :OUT])])
+
+
+def test_a_bridge_to_a_wider_site_is_measured_by_the_loss_behind_it():
+    generator = torch.Generator().manual_seed(0)
+    map_out = torch.randn(D, OUT, generator=generator, dtype=torch.float64)
+    model = torch.nn.Sequential(MODEL[0], torch.nn.Linear(D, OUT).double())
+    model[1].weight.data.copy_(map_out.T)
+    model[1].bias.data.zero_()
+    exact = Dictionary(
+        w_enc=torch.zeros(D, 4, dtype=torch.float64),
+        b_enc=torch.zeros(4, dtype=torch.float64),
+        w_dec=torch.zeros(4, OUT, dtype=torch.float64),
+        b_dec=torch.zeros(OUT, dtype=torch.float64),
+        unit=ReLU(),
+        w_skip=0.5 * map_out,
+        transcoder=True,
+    )
+    batches = [Batch(inputs=(TOKENS,))]
+
+    def loss(tokens):
+        return model(tokens[:, :-1]).square().sum(dim=-1)
+
+    clean = mean_loss(loss, batches)
+    options = {"loss": loss, "batches": batches, "clean": clean}
+    # Half the output is a quarter of its square.
+    assert delta_loss(model, ("1:in", "1"), exact, **options) == pytest.approx(-0.75 * clean)
+    exact.w_skip.data.copy_(map_out)
+    assert delta_loss(model, ("1:in", "1"), exact, **options) == pytest.approx(0, abs=1e-9)
+    with pytest.raises(
+        TenfoldError, match="'1' does not fit a transcoder; give the sites it reads"
+    ):
+        delta_loss(model, "1", exact, **options)
+    with pytest.raises(TenfoldError, match="does not fit an autoencoder; give one site"):
+        delta_loss(model, ("0", "1"), both_signs(), **options)

@@ -1,10 +1,9 @@
 import pytest
 import torch
 
-from rooms.jumprelu.examples import KINDS, dictionary, rows
+from rooms.jumprelu.examples import KINDS, dictionary, rows, transcoder
 from tenfold.engine.errors import TenfoldError
-from tenfold.parts.sae.formats import Arrays
-from tenfold.rooms.jumprelu.files import find_dictionary, from_arrays, load, save, to_arrays
+from tenfold.rooms.jumprelu.files import find_dictionary, load, save, to_arrays
 from tenfold.rooms.jumprelu.model import BatchTopK, stack
 
 
@@ -96,7 +95,18 @@ def test_a_stack_is_no_dictionary_to_save(tmp_path):
     assert not (tmp_path / "it").exists()
 
 
-def test_a_transcoders_arrays_are_refused():
-    arrays = to_arrays(small("jumprelu"))
-    with pytest.raises(TenfoldError, match="a transcoder's arrays, which rebuild another site's"):
-        from_arrays(Arrays(kind="jumprelu", arrays=arrays.arrays, values={"transcoder": True}))
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_transcoder_comes_back_bit_for_bit(kind, skip, tmp_path):
+    whole = transcoder(kind, skip=skip, dtype=torch.float32)
+    save(whole, tmp_path / "it")
+    again, x = load(tmp_path / "it"), rows().float()
+    assert (again.transcoder, again.pre_bias, again.scale) == (True, False, 2.0)
+    assert again.state_dict().keys() == whole.state_dict().keys()
+    assert torch.equal(again(x), whole(x))
+
+
+def test_a_transcoder_in_a_release_format_is_the_same_function(tmp_path):
+    whole, x = transcoder("jumprelu", dtype=torch.float32), rows().float()
+    save(whole, tmp_path / "it", format="gemma-scope-2", values={"site": "a", "site_out": "b"})
+    torch.testing.assert_close(load(tmp_path / "it")(x), whole(x), rtol=1e-5, atol=1e-5)

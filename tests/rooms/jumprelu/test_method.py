@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rooms.jumprelu.examples import B, D, M, dictionary, rows
+from rooms.jumprelu.examples import OUT, B, D, M, dictionary, rows, transcoder
 from tenfold.rooms.jumprelu import config, method
 from tenfold.rooms.jumprelu.model import Dictionary, JumpReLU
 
@@ -333,3 +333,100 @@ def test_the_benefit_of_a_lone_latent_at_its_threshold_is_theta_squared():
     benefit, share = method.benefit_at_threshold(whole, torch.cat([x, x + 1]), bandwidth=0.1)
     assert benefit.item() == pytest.approx(0.25, rel=0.06)
     assert share.item() == pytest.approx(0.5)
+
+
+# Transcoders: the target lies at another site
+
+METHODS = {
+    "jumprelu": config.JumpReLU(penalty="linear"),
+    "jumprelu tanh": config.JumpReLU(penalty="tanh"),
+    "relu": config.ReLU(),
+    "gated": config.Gated(),
+    "topk": config.TopK(multi_weight=0.25),
+    "batchtopk": config.BatchTopK(),
+    "matryoshka": config.Matryoshka(),
+}
+
+
+def target(count=B):
+    """What the latents of another site might be: a bent map of the rows."""
+    return (rows(count) @ torch.linspace(-1, 1, D * OUT, dtype=torch.float64).view(D, OUT)).tanh()
+
+
+def loss_of(name, whole, x, y=None):
+    dead = torch.zeros(M, dtype=torch.bool)
+    dead[::3] = True
+    terms = method.loss(whole, x, setting(price=0.3, dead=dead), METHODS[name], y)
+    assert terms.error.isfinite()
+    return terms.loss
+
+
+def changed(whole, **parameters):
+    values = {n: p.detach() for n, p in whole.named_parameters() if not n.startswith("unit")}
+    values["w_skip"] = None
+    return Dictionary(**values | parameters, unit=whole.unit, transcoder=True)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_loss_without_a_target_is_that_of_rebuilding_the_input(name):
+    whole, x = dictionary(name.split()[0], pre_bias=False), rows()
+    as_transcoder = changed(whole)
+    torch.testing.assert_close(loss_of(name, as_transcoder, x, x), loss_of(name, whole, x))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_skip_connection_takes_its_part_off_the_target(name):
+    whole, x, y = transcoder(name.split()[0]), rows(), target()
+    without = changed(whole)
+    left = y - x @ whole.w_skip.detach()
+    torch.testing.assert_close(loss_of(name, whole, x, y), loss_of(name, without, x, left))
+
+
+# Not those with AuxK, which takes as many dead latents as half the output's width.
+@pytest.mark.parametrize("name", ["jumprelu", "jumprelu tanh", "relu", "gated"])
+def test_columns_of_zeros_in_target_and_decoder_change_no_loss(name):
+    whole, x, y = transcoder(name.split()[0], skip=False), rows(), target()
+    pad = torch.nn.functional.pad
+    wider = changed(
+        whole, w_dec=pad(whole.w_dec.detach(), (0, 2)), b_dec=pad(whole.b_dec.detach(), (0, 2))
+    )
+    torch.testing.assert_close(loss_of(name, wider, x, pad(y, (0, 2))), loss_of(name, whole, x, y))
+
+
+@pytest.mark.parametrize("name", ["jumprelu", "topk", "batchtopk", "relu"])
+def test_gradients_of_skip_and_bias_are_those_of_linear_regression(name):
+    whole, x, y = transcoder(name), rows(), target()
+    plain = dict(
+        METHODS, topk=config.TopK(aux_weight=0.0), batchtopk=config.BatchTopK(aux_weight=0.0)
+    )
+    method.loss(whole, x, setting(), plain[name], y).loss.backward()
+    f = whole.activate(whole.preactivations(x)).detach()
+    if name == "batchtopk":
+        f = method.batch_topk_latents(whole.preactivations(x).relu(), whole.unit.k).detach()
+    e = f @ whole.w_dec.detach() + whole.b_dec.detach() + x @ whole.w_skip.detach() - y
+    torch.testing.assert_close(whole.w_skip.grad, 2 / B * x.T @ e)
+    torch.testing.assert_close(whole.b_dec.grad, 2 / B * e.sum(dim=0))
+
+
+def test_the_gated_loss_teaches_skip_and_bias_by_the_first_reconstruction_only():
+    whole, x, y = transcoder("gated"), rows(), target()
+    method.loss(whole, x, setting(), config.Gated(), y).loss.backward()
+    f = whole.activate(whole.preactivations(x)).detach()
+    e = f @ whole.w_dec.detach() + whole.b_dec.detach() + x @ whole.w_skip.detach() - y
+    torch.testing.assert_close(whole.w_skip.grad, 2 / B * x.T @ e)
+
+
+def test_the_benefit_at_the_threshold_is_measured_on_the_target():
+    whole, x, y = transcoder("jumprelu"), rows(400), target(400)
+    saved, inside = method.benefit_at_threshold(whole, x, bandwidth=0.2, target_BD=y)
+    z, theta = whole.preactivations(x), whole.unit.threshold
+    e = y - whole.reconstruct(z * (z > theta), x)
+    near = (z - theta).abs() < 0.1
+    expected = (2 * theta * (e @ whole.w_dec.T))[near].mean()
+    torch.testing.assert_close(saved, expected)
+    torch.testing.assert_close(inside, near.double().mean())
+
+
+def test_a_target_of_another_width_is_our_own_fault():
+    with pytest.raises(AssertionError, match="the target is of another width"):
+        method.loss(transcoder("relu"), rows(), setting(), config.ReLU(), rows())

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from rooms.jumprelu.examples import KINDS, B, D, M, dictionary, rows
+from rooms.jumprelu.examples import KINDS, OUT, B, D, M, dictionary, rows, transcoder
+from tenfold.engine.errors import TenfoldError
 from tenfold.rooms.jumprelu.model import (
     JumpReLU,
     create,
@@ -121,3 +122,78 @@ def test_a_new_dictionary_starts_as_in_gemma_scope():
     assert (new.b_enc == 0).all()
     assert (new.b_dec == 0).all()
     np.testing.assert_allclose(new.unit.threshold.detach(), 0.001)
+
+
+# Transcoders
+
+
+def test_a_skip_transcoder_is_the_published_sum():
+    whole, x = transcoder("jumprelu"), 2 * rows()
+    a = {name: value.detach().numpy() for name, value in whole.state_dict().items()}
+    z = x.numpy() / 2 @ a["w_enc"] + a["b_enc"]
+    f = np.where(z > a["unit.raw"], z, 0)
+    y = 2 * (f @ a["w_dec"] + a["b_dec"]) + x.numpy() @ a["w_skip"]
+    assert (whole.input_width, whole.width, whole.output_width) == (D, M, OUT)
+    np.testing.assert_allclose(whole.encode(x).detach(), f, rtol=1e-12)
+    np.testing.assert_allclose(whole(x).detach(), y, rtol=1e-12)
+    close(whole.decode(whole.encode(x), x), whole(x))
+
+
+def test_a_skip_transcoder_cannot_decode_latents_alone():
+    whole = transcoder("jumprelu")
+    with pytest.raises(TenfoldError, match=r"shape \[8, 5\] cannot decode latents alone; give"):
+        whole.decode(whole.encode(rows()))
+    plain = transcoder("jumprelu", skip=False)
+    close(plain.decode(plain.encode(rows())), plain(rows()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_folding_a_transcoder_leaves_its_function_alone(kind):
+    whole, x = transcoder(kind, scale=3.0), 3 * rows()
+    folded = whole.fold()
+    assert (folded.scale, folded.transcoder) == (1.0, True)
+    assert (whole.encode(x) > 0).any()
+    close(folded.encode(x), 3.0 * whole.encode(x))
+    close(folded(x), whole(x))
+    assert torch.equal(folded.w_skip, whole.w_skip)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stack_of_transcoders_computes_what_its_lanes_do(kind, skip):
+    singles = [transcoder(kind, seed=seed, skip=skip) for seed in range(3)]
+    whole, x = stack(singles), rows()
+    together = whole(x.expand(3, B, D))
+    assert together.shape == (3, B, OUT)
+    for index, single in enumerate(singles):
+        lane = whole.lane(index)
+        assert lane.state_dict().keys() == single.state_dict().keys()
+        assert (lane.transcoder, lane.scale, lane.pre_bias) == (True, 2.0, False)
+        close(together[index], single(x))
+        close(lane(x), single(x))
+
+
+def test_a_gated_transcoder_equals_its_jumprelu_form():
+    whole, x = transcoder("gated"), 2 * rows(100)
+    close(jumprelu_of_gated(whole)(x), whole(x))
+
+
+def test_a_new_transcoder_has_an_encoder_of_its_own_and_a_skip_of_zeros():
+    sizes = {"input_width": 64, "width": 512, "generator": torch.Generator().manual_seed(0)}
+    new = create("jumprelu", **sizes, transcoder=True, output_width=48, skip=True)
+    np.testing.assert_allclose(row_norms(new.w_dec).detach(), 1, rtol=1e-6)
+    assert not new.pre_bias
+    assert (new.w_skip.shape, bool((new.w_skip == 0).all())) == ((64, 48), True)
+    # He-uniform over the 64 inputs: variance 2 / 64, no value beyond sqrt(6 / 64)
+    assert new.w_enc.detach().abs().max() <= (6 / 64) ** 0.5
+    np.testing.assert_allclose(new.w_enc.detach().var(), 2 / 64, rtol=0.02)
+    same = create("jumprelu", **sizes, transcoder=True)
+    overlap = (same.w_enc.detach().T * same.w_dec.detach()).sum(dim=1) / same.w_enc.detach().norm(
+        dim=0
+    )
+    assert overlap.abs().mean() < 0.2
+
+
+def test_only_transcoders_change_the_width():
+    with pytest.raises(AssertionError, match="this needs a transcoder"):
+        create("relu", input_width=8, width=16, generator=torch.Generator(), output_width=5)

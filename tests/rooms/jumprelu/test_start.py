@@ -4,12 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from rooms.jumprelu.examples import B, D, M, activations, dictionary, rows
+from rooms.jumprelu.examples import OUT, B, D, M, activations, dictionary, rows, transcoder
 from tenfold.engine.errors import TenfoldError
 from tenfold.rooms.jumprelu import config, files
 from tenfold.rooms.jumprelu.config import Train
 from tenfold.rooms.jumprelu.data import as_source
-from tenfold.rooms.jumprelu.start import KINDS, first_rows, geometric_median, quantile_thresholds
+from tenfold.rooms.jumprelu.start import (
+    KINDS,
+    first_dictionary,
+    first_rows,
+    geometric_median,
+    quantile_thresholds,
+)
 from tenfold.rooms.jumprelu.trainer import start
 
 SMALL = Train(width=M, rows=10 * B, batch=B, target_l0=(3.0,), device="cpu")
@@ -115,3 +121,64 @@ def test_a_warm_start_from_a_kind_that_does_not_fit_is_refused_by_name(tmp_path)
     cfg = dataclasses.replace(SMALL, method=config.TopK(), warm_start=str(tmp_path / "old"))
     with pytest.raises(TenfoldError, match="a topk dictionary cannot start from a jumprelu one"):
         start(cfg, source())
+
+
+# Transcoders
+
+
+def pairs(count=4_000):
+    """Scaled rows of two sites and their scale."""
+    x = rows(count).float()
+    y = (x[:, :OUT] * 2).tanh() + 0.7
+    scale = float(x.square().sum(dim=1).mean().sqrt())
+    return x / scale, y / scale, scale
+
+
+def first(cfg, **more):
+    x, y, scale = pairs()
+    schedule = config.resolve_schedule(cfg, input_width=D)
+    return first_dictionary(cfg, schedule, sample=x, scale=scale, target=y, **more)
+
+
+def test_a_transcoder_starts_at_the_centre_of_its_target_with_its_target_l0():
+    x, y, scale = pairs()
+    whole = first(SMALL, skip=True)
+    lane = whole.lane(0)
+    assert (lane.transcoder, lane.pre_bias, lane.output_width) == (True, False, OUT)
+    assert lane.scale == scale
+    torch.testing.assert_close(lane.b_dec, geometric_median(y))
+    l0 = (lane.encode(x * scale) > 0).sum(dim=1).float().mean().item()
+    assert l0 == pytest.approx(3, rel=0.05)
+    assert (lane.w_skip == 0).all()
+    assert first(SMALL).w_skip is None
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_transcoder_run_starts_with_the_function_of_the_file_it_is_given(skip, tmp_path):
+    old = transcoder("jumprelu", skip=skip, dtype=torch.float32)
+    files.save(old, tmp_path / "old")
+    cfg = dataclasses.replace(SMALL, warm_start=str(tmp_path / "old"))
+    lane, x = first(cfg, skip=True).lane(0), 2 * rows(100).float()
+    torch.testing.assert_close(lane(x), old(x), rtol=1e-4, atol=1e-4)
+
+
+def test_transcoders_and_autoencoders_do_not_start_from_each_other(tmp_path):
+    files.save(transcoder("jumprelu", out=D, skip=False), tmp_path / "old")
+    cfg = dataclasses.replace(SMALL, warm_start=str(tmp_path / "old"))
+    with pytest.raises(TenfoldError, match="is a transcoder, the run trains an autoencoder; use"):
+        start(cfg, source())
+    files.save(dictionary("jumprelu"), tmp_path / "other")
+    cfg = dataclasses.replace(SMALL, warm_start=str(tmp_path / "other"))
+    with pytest.raises(TenfoldError, match=f"shape D {D} x M {M}, the run D {D} x M {M} x O {OUT}"):
+        first(cfg)
+    files.save(transcoder("jumprelu"), tmp_path / "skipping")
+    cfg = dataclasses.replace(SMALL, warm_start=str(tmp_path / "skipping"))
+    with pytest.raises(TenfoldError, match="has a skip connection, the run has none"):
+        first(cfg)
+
+
+def test_a_skip_connection_needs_a_target():
+    x, _, scale = pairs(100)
+    schedule = config.resolve_schedule(SMALL, input_width=D)
+    with pytest.raises(TenfoldError, match="a skip connection needs pairs of sites"):
+        first_dictionary(SMALL, schedule, sample=x, scale=scale, skip=True)

@@ -43,10 +43,15 @@ class _Store:
     limit: int
     batches: int
     outliers: int
+    row_bytes: int
 
     @property
     def is_full(self) -> bool:
         return self.writer.num_rows >= self.limit
+
+    @property
+    def num_bytes(self) -> int:
+        return self.writer.num_rows * self.row_bytes
 
 
 def stream(
@@ -220,7 +225,8 @@ def _row_limit(columns: Iterable[Sequence[Column]], *, max_rows: int, max_gb: fl
 def _store(writer: ShardWriter, columns: Sequence[Column], limit: int) -> _Store:
     cursor = writer.cursor or {"batches": 0, "outliers": 0}
     labels = tuple(column.name for column in columns if column.name != FEATURES)
-    return _Store(writer=writer, labels=labels, limit=limit, **cursor)
+    row_bytes = sum(column.row_bytes for column in columns)
+    return _Store(writer=writer, labels=labels, limit=limit, row_bytes=row_bytes, **cursor)
 
 
 def _fill(
@@ -241,7 +247,10 @@ def _fill(
         rows = read(batch, number=number, whole=False)
         for name, store in stores.items():
             _add(store, rows[name], number=number)
-        progress.update(min(store.writer.num_rows for store in stores.values()))
+        progress.update(
+            min(store.writer.num_rows for store in stores.values()),
+            GB=sum(store.num_bytes for store in stores.values()) / 1e9,
+        )
     for name, store in stores.items():
         if not store.writer.num_rows:
             raise TenfoldError(

@@ -93,7 +93,7 @@ def read_rows(
         TenfoldError: as `taps.capture`; for a mask or label that does not fit; for a value
             that is not finite, with its site, batch and position.
     """
-    batch = _moved(batch, module)
+    batch = moved(batch, module)
 
     def call() -> None:
         if reading.forward is None:
@@ -109,7 +109,8 @@ def read_rows(
     }
 
 
-def _moved(batch: Batch, module: nn.Module) -> Batch:
+def moved(batch: Batch, module: nn.Module) -> Batch:
+    """Return the batch with the tensors among its arguments on the device of `module`."""
     parameter = next(module.parameters(), None)
     if parameter is None:
         return batch

@@ -15,6 +15,7 @@ from tenfold.parts.sae.sites import Site, name_sites
 from tenfold.parts.sae.taps import unreached_error
 
 Reconstruct = Callable[[Tensor], Tensor]
+SiteName = str | Site
 Mask = Tensor | Callable[[], Tensor | None] | None
 
 
@@ -58,6 +59,86 @@ def splice(
                 visit = _replacer(name, reconstruct, error=error, mask=mask, counts=counts)
                 hooks.enter_context(watch(module, site, visit))
         yield counts
+    _refuse_unreached(counts)
+
+
+@contextmanager
+def bridge(
+    module: nn.Module,
+    dictionaries: Mapping[tuple[SiteName, SiteName], Reconstruct],
+    *,
+    error: Literal["drop", "keep"] = "drop",
+    mask: Mask = None,
+) -> Iterator[Mapping[str, int]]:
+    """Replace activations by functions of an earlier site's, as transcoders do.
+
+    In each forward pass the function of a pair sees what last passed the first site, and its
+    result takes the place of what passes the second. A pair behind another one sees what the
+    other one has changed.
+
+    Args:
+        module: the module the sites are names in.
+        dictionaries: (site read, site replaced) to a function [..., D] -> [..., O], where O is
+            the width of the second site; each name stands for one site.
+        error: as for `splice`; the error is that of the second site.
+        mask: as for `splice`, at the second site.
+
+    Yields:
+        How often each second site was replaced so far.
+
+    Raises:
+        TenfoldError: as `splice`; if a name stands for several sites; inside the forward pass
+            if the second site is passed before the first one.
+    """
+    counts: dict[str, int] = {}
+    with ExitStack() as hooks:
+        for (source, target), reconstruct in dictionaries.items():
+            (given, site_in), (name, site_out) = _one(module, source), _one(module, target)
+            counts[name] = 0
+            held = _Held(given, name)
+            hooks.callback(held.seen.clear)
+            hooks.enter_context(watch(module, site_in, held.see))
+            across = held.through(reconstruct)
+            visit = _replacer(name, across, error=error, mask=mask, counts=counts)
+            hooks.enter_context(watch(module, site_out, visit))
+        yield counts
+    _refuse_unreached(counts)
+
+
+class _Held:
+    """What passed the first site of a bridge, until the second site asks for it."""
+
+    def __init__(self, source: str, target: str) -> None:
+        self.source, self.target = source, target
+        self.seen: list[Tensor] = []
+
+    def see(self, x: Tensor) -> None:
+        # Only the last: an earlier forward pass may have been left before the second site.
+        self.seen[:] = [x]
+
+    def through(self, reconstruct: Reconstruct) -> Reconstruct:
+        def replacement(_: Tensor) -> Tensor:
+            if not self.seen:
+                raise TenfoldError(
+                    f"site {self.target!r} was passed before {self.source!r}, from which it is to "
+                    "be rebuilt; name a first site that the forward pass reaches earlier"
+                )
+            return reconstruct(self.seen.pop())
+
+        return replacement
+
+
+def _one(module: nn.Module, written: SiteName) -> tuple[str, Site]:
+    found = list(name_sites(module, written).items())
+    if len(found) > 1:
+        raise TenfoldError(
+            f"{str(written)!r} stands for {len(found)} sites, a bridge has one at each end; "
+            f"name one of them, for instance {found[0][0]!r}"
+        )
+    return found[0]
+
+
+def _refuse_unreached(counts: Mapping[str, int]) -> None:
     unreached = [name for name, count in counts.items() if not count]
     if unreached:
         raise unreached_error(unreached)

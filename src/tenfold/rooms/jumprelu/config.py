@@ -21,6 +21,7 @@ LONG_RUN_STEPS = 200_000
 
 ScheduleName = Literal["auto", "gemma-scope", "gemma-scope-2", "short"]
 Penalty = Literal["auto", "linear", "quad_batch", "quad_example", "tanh"]
+Kernel = Literal["auto", "dense", "sparse"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +179,8 @@ class Train:
     """auto, cpu, cuda or cuda:N."""
     threads: int = 0
     """CPU threads; 0 takes what the machine has."""
+    kernel: Kernel = "auto"
+    """Code of a step: dense torch, sparse compiled loops, or auto by what pays."""
     log_every: int = free(50)
     """Steps between two lines of metrics."""
 

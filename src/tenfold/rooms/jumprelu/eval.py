@@ -7,13 +7,16 @@
 | reconstruction bias | gamma = E ||x_hat||^2 / E [x . x_hat]; 1 is no shrinkage |
 | firing frequency | share of rows on which a latent is active |
 | delta loss | model loss with the dictionary spliced in, minus without |
+
+For a transcoder x is the activation y of the site that it rebuilds.
 """
 
-# B rows of a batch, D width, M latents, T positions
+# B rows of a batch, D width, O width of what is rebuilt, M latents, T positions
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +26,7 @@ from torch import Tensor, nn
 from tenfold.engine.config import Json
 from tenfold.engine.errors import TenfoldError
 from tenfold.parts.sae.rows import Batch
-from tenfold.parts.sae.splice import splice
+from tenfold.parts.sae.splice import bridge, splice
 from tenfold.rooms.jumprelu.model import Dictionary
 
 OFTEN = (0.01, 0.1)
@@ -70,29 +73,40 @@ class Measures:
 
 
 @torch.no_grad()
-def measure(dictionary: Dictionary, batches: Iterable[Tensor]) -> Measures:
-    """Measure a dictionary on raw activations, [n, D] a batch.
+def measure(
+    dictionary: Dictionary, batches: Iterable[Tensor] | Iterable[tuple[Tensor, Tensor]]
+) -> Measures:
+    """Measure a dictionary on raw activations.
+
+    Args:
+        dictionary: folded or not.
+        batches: rows [n, D]; for a transcoder pairs of rows [n, D] and of the other site's
+            rows [n, O] that belong to them.
 
     Raises:
-        TenfoldError: if there are no rows, widths differ, or the rows do not vary.
+        TenfoldError: if there are no rows, widths differ, the rows do not vary, or a
+            transcoder is given no pairs.
     """
-    width = dictionary.input_width
+    width = dictionary.output_width
     device = dictionary.w_enc.device
     fired = torch.zeros(dictionary.width, dtype=torch.int64, device=device)
     total = torch.zeros(width, dtype=torch.float64, device=device)
-    # Sums over rows: ||x||^2, ||x - x_hat||^2, ||x_hat||^2, x . x_hat.
+    # Sums over rows: ||y||^2, ||y - y_hat||^2, ||y_hat||^2, y . y_hat.
     squares = torch.zeros(4, dtype=torch.float64, device=device)
     rows = 0
-    for x_BD in batches:
-        check_width(dictionary, x_BD)
-        x_BD = x_BD.to(device=device, dtype=dictionary.w_enc.dtype)
+    for batch in batches:
+        x_BD, y_BO = (
+            rows.to(device=device, dtype=dictionary.w_enc.dtype)
+            for rows in _pair(dictionary, batch)
+        )
         f_BM = dictionary.encode(x_BD)
-        y_BD = dictionary.decode(f_BM)
+        found_BO = dictionary.decode(f_BM, x_BD)
+        off_BO = y_BO - found_BO
         fired += (f_BM > 0).sum(dim=0)
-        total += x_BD.sum(dim=0, dtype=torch.float64)
-        pairs = ((x_BD, x_BD), (x_BD - y_BD, x_BD - y_BD), (y_BD, y_BD), (x_BD, y_BD))
+        total += y_BO.sum(dim=0, dtype=torch.float64)
+        pairs = ((y_BO, y_BO), (off_BO, off_BO), (found_BO, found_BO), (y_BO, found_BO))
         squares += torch.stack([(a * b).sum(dtype=torch.float64) for a, b in pairs])
-        rows += len(x_BD)
+        rows += len(y_BO)
     if rows == 0:
         raise TenfoldError("0 rows to measure on; give held-out activations")
     power, error, size, overlap = squares.tolist()
@@ -106,6 +120,25 @@ def measure(dictionary: Dictionary, batches: Iterable[Tensor]) -> Measures:
         reconstruction_bias=size / overlap if overlap else float("nan"),
         frequencies=(fired.double() / rows).cpu().numpy(),
     )
+
+
+def _pair(dictionary: Dictionary, batch: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return inputs and what is to be rebuilt from them, of fitting shapes."""
+    if isinstance(batch, Tensor):
+        check_width(dictionary, batch)
+        if dictionary.transcoder:
+            raise TenfoldError(
+                "a transcoder rebuilds another site's activations; give pairs of both sites' rows"
+            )
+        return batch, batch
+    x_BD, y_BO = batch
+    check_width(dictionary, x_BD)
+    if y_BO.shape != (*x_BD.shape[:-1], dictionary.output_width):
+        raise TenfoldError(
+            f"targets {list(y_BO.shape)} do not fit inputs {list(x_BD.shape)} of a dictionary "
+            f"that rebuilds width {dictionary.output_width}; give the other site's rows in order"
+        )
+    return x_BD, y_BO
 
 
 def check_width(dictionary: Dictionary, x_BD: Tensor) -> None:
@@ -124,7 +157,7 @@ def check_width(dictionary: Dictionary, x_BD: Tensor) -> None:
 @torch.no_grad()
 def delta_loss(
     module: nn.Module,
-    site: str,
+    site: str | tuple[str, str],
     dictionary: Dictionary,
     *,
     loss: Callable[[Tensor], Tensor],
@@ -137,11 +170,15 @@ def delta_loss(
 
     Args:
         module: the running model.
-        site: where its activation is replaced by the reconstruction.
+        site: where its activation is replaced by the reconstruction; for a transcoder the
+            site that it reads and the site that it replaces.
         dictionary: folded or not; it sees raw activations.
         loss: tokens [B, T] to losses [B, T - 1], by running `module` on all but the last.
         batches: held-out tokens with their masks.
         clean: mean loss of the untouched model on the same tokens.
+
+    Raises:
+        TenfoldError: if a transcoder is given one site, or an autoencoder two; as `splice`.
     """
     mask: Tensor | None = None
 
@@ -150,8 +187,24 @@ def delta_loss(
         mask = None if batch.mask is None else batch.mask[:, :-1]
         return loss(batch.inputs[0])
 
-    with splice(module, {site: dictionary}, mask=lambda: mask):
+    with _in_place(module, site, dictionary, mask=lambda: mask):
         return _mean_over_kept(spliced, batches) - clean
+
+
+def _in_place(
+    module: nn.Module,
+    site: str | tuple[str, str],
+    dictionary: Dictionary,
+    *,
+    mask: Callable[[], Tensor | None],
+) -> AbstractContextManager[object]:
+    if dictionary.transcoder != isinstance(site, tuple):
+        wanted = "the sites it reads and replaces" if dictionary.transcoder else "one site"
+        kind = "a transcoder" if dictionary.transcoder else "an autoencoder"
+        raise TenfoldError(f"site {site!r} does not fit {kind}; give {wanted}")
+    if isinstance(site, tuple):
+        return bridge(module, {site: dictionary}, mask=mask)
+    return splice(module, {site: dictionary}, mask=mask)
 
 
 @torch.no_grad()

@@ -84,6 +84,10 @@ def to_arrays(dictionary: Dictionary, *, values: Json | None = None) -> Arrays:
         raise ValueError(f"a stack of {len(dictionary.w_enc)} is no dictionary; take one .lane(i)")
     arrays = {name: getattr(dictionary, name) for name in ("w_enc", "b_enc", "w_dec", "b_dec")}
     facts: Json = {"scale": dictionary.scale, "pre_bias": dictionary.pre_bias}
+    if dictionary.w_skip is not None:
+        arrays["w_skip"] = dictionary.w_skip
+    if dictionary.transcoder:
+        facts["transcoder"] = True
     match dictionary.unit:
         case JumpReLU(threshold=threshold):
             arrays["threshold"] = threshold
@@ -107,13 +111,7 @@ def _numpy(value: Tensor) -> np.ndarray:
 
 
 def from_arrays(given: Arrays) -> Dictionary:
-    """Build a dictionary from plain arrays.
-
-    Raises:
-        TenfoldError: if they are a transcoder's, which maps one site to another.
-    """
-    if given.values.get("transcoder"):
-        raise TenfoldError("these are a transcoder's arrays, which rebuild another site's output")
+    """Build a dictionary from plain arrays."""
     # Copies, because arrays of a mapped file may be read-only.
     tensors = {name: torch.tensor(value) for name, value in given.arrays.items()}
     return Dictionary(
@@ -124,6 +122,8 @@ def from_arrays(given: Arrays) -> Dictionary:
         unit=_unit(given, tensors),
         scale=given.scale,
         pre_bias=given.pre_bias,
+        w_skip=tensors.get("w_skip"),
+        transcoder=given.transcoder,
     )
 
 

@@ -14,7 +14,8 @@ Pseudo-gradients, with K(u) = [|u| < 1/2] and u = (z - theta) / eps (JR section 
     d H / d theta        = -(1 / eps) K(u)
 
 Differs from the paper: the window is applied to z itself, never to gated or rectified values,
-which would lose half of it. The exact form of the secondary frequency penalty of Gemma Scope 2
+which would lose half of it. What a loss rebuilds is its input, or a transcoder's target. The
+exact form of the secondary frequency penalty of Gemma Scope 2
 is not published; `frequency_penalty` says what is used.
 """
 
@@ -143,7 +144,13 @@ def squared_error(x_BD: Tensor, x_hat_BD: Tensor) -> Tensor:
     return (x_BD - x_hat_BD).square().sum(dim=-1).mean(dim=-1)
 
 
-def loss(dictionary: Dictionary, x_BD: Tensor, setting: Setting, method: config.Method) -> Terms:
+def loss(
+    dictionary: Dictionary,
+    x_BD: Tensor,
+    setting: Setting,
+    method: config.Method,
+    target_BD: Tensor | None = None,
+) -> Terms:
     """Return the training loss of `method` and its terms.
 
     Args:
@@ -151,24 +158,28 @@ def loss(dictionary: Dictionary, x_BD: Tensor, setting: Setting, method: config.
         x_BD: scaled inputs, [B, D] or [S, B, D].
         setting: prices, targets and what is dead.
         method: which loss, with its options.
+        target_BD: what is to be rebuilt, [B, O] or [S, B, O], divided by the same C as the
+            inputs (a transcoder's other site); None is the inputs themselves.
     """
+    y_BD = x_BD if target_BD is None else target_BD
+    assert y_BD.shape[-1] == dictionary.output_width, "the target is of another width"
     match method:
         case config.ReLU():
-            return relu_l1(dictionary, x_BD, setting, method)
+            return relu_l1(dictionary, x_BD, y_BD, setting, method)
         case config.Gated():
-            return gated(dictionary, x_BD, setting, method)
+            return gated(dictionary, x_BD, y_BD, setting, method)
         case config.TopK():
-            return topk(dictionary, x_BD, setting, method)
+            return topk(dictionary, x_BD, y_BD, setting, method)
         case config.BatchTopK():
-            return batch_topk(dictionary, x_BD, setting, method)
+            return batch_topk(dictionary, x_BD, y_BD, setting, method)
         case config.Matryoshka():
-            return matryoshka(dictionary, x_BD, setting, method)
+            return matryoshka(dictionary, x_BD, y_BD, setting, method)
         case config.JumpReLU():
-            return jumprelu(dictionary, x_BD, setting, method)
+            return jumprelu(dictionary, x_BD, y_BD, setting, method)
 
 
 def jumprelu(
-    dictionary: Dictionary, x_BD: Tensor, setting: Setting, method: config.JumpReLU
+    dictionary: Dictionary, x_BD: Tensor, y_BD: Tensor, setting: Setting, method: config.JumpReLU
 ) -> Terms:
     """JumpReLU loss (GS eq. 4) with one of the penalties of `jumprelu_penalty`."""
     unit = dictionary.unit
@@ -181,7 +192,7 @@ def jumprelu(
         bandwidth=setting.bandwidth,
         step_to_z=method.step_to_z or method.penalty == "tanh",
     )
-    error = squared_error(x_BD, dictionary.reconstruct(f_BM))
+    error = squared_error(y_BD, dictionary.reconstruct(f_BM, x_BD))
     if method.penalty == "tanh":
         penalty = tanh_penalty(dictionary, z_BM, f_BM, theta_M, setting.price)
     else:
@@ -247,10 +258,12 @@ def frequency_penalty(frequency_M: Tensor, *, scale: float) -> Tensor:
     return (frequency_M * (1 + frequency_M / scale)).sum(dim=-1)
 
 
-def relu_l1(dictionary: Dictionary, x_BD: Tensor, setting: Setting, method: config.ReLU) -> Terms:
+def relu_l1(
+    dictionary: Dictionary, x_BD: Tensor, y_BD: Tensor, setting: Setting, method: config.ReLU
+) -> Terms:
     """ReLU loss ||x - x_hat||^2 + lambda sum_i f_i, or f_i ||d_i|| when norm-weighted."""
     f_BM = dictionary.preactivations(x_BD).relu()
-    error = squared_error(x_BD, dictionary.reconstruct(f_BM))
+    error = squared_error(y_BD, dictionary.reconstruct(f_BM, x_BD))
     sparsity = l1(f_BM, dictionary.w_dec, norm_weighted=method.norm_weighted)
     return _terms(error + setting.price * sparsity, error, f_BM)
 
@@ -263,7 +276,9 @@ def l1(f_BM: Tensor, w_dec_MD: Tensor, *, norm_weighted: bool) -> Tensor:
     return (mean_M * row_norms(w_dec_MD)).sum(dim=-1)
 
 
-def gated(dictionary: Dictionary, x_BD: Tensor, setting: Setting, method: config.Gated) -> Terms:
+def gated(
+    dictionary: Dictionary, x_BD: Tensor, y_BD: Tensor, setting: Setting, method: config.Gated
+) -> Terms:
     """Gated loss (arXiv:2404.16014, eq. 8; RI-L1 weighting as in JR).
 
     ||x - x_hat||^2 + lambda |relu(pi)|_1 + ||x - x_hat_frozen(relu(pi))||^2, where the
@@ -273,61 +288,67 @@ def gated(dictionary: Dictionary, x_BD: Tensor, setting: Setting, method: config
     pi_BM = dictionary.preactivations(x_BD)
     f_BM = dictionary.activate(pi_BM)
     gate_BM = pi_BM.relu()
-    error = squared_error(x_BD, dictionary.reconstruct(f_BM))
+    error = squared_error(y_BD, dictionary.reconstruct(f_BM, x_BD))
     sparsity = l1(gate_BM, dictionary.w_dec, norm_weighted=method.norm_weighted)
-    frozen_BD = gate_BM @ dictionary.w_dec.detach() + over_rows(dictionary.b_dec.detach())
-    total = error + setting.price * sparsity + squared_error(x_BD, frozen_BD)
+    frozen_BD = gate_BM @ dictionary.w_dec.detach() + dictionary.offset(x_BD).detach()
+    total = error + setting.price * sparsity + squared_error(y_BD, frozen_BD)
     return _terms(total, error, f_BM)
 
 
-def topk(dictionary: Dictionary, x_BD: Tensor, setting: Setting, method: config.TopK) -> Terms:
+def topk(
+    dictionary: Dictionary, x_BD: Tensor, y_BD: Tensor, setting: Setting, method: config.TopK
+) -> Terms:
     """TopK loss ||e||^2 + alpha AuxK (arXiv:2406.04093), optionally with Multi-TopK at 4 k."""
     unit = dictionary.unit
     assert isinstance(unit, TopK), f"a {dictionary.kind} dictionary under a TopK loss"
     a_BM = dictionary.preactivations(x_BD).relu()
     f_BM = keep_largest(a_BM, unit.k)
-    x_hat_BD = dictionary.reconstruct(f_BM)
-    error = squared_error(x_BD, x_hat_BD)
+    y_hat_BD = dictionary.reconstruct(f_BM, x_BD)
+    error = squared_error(y_BD, y_hat_BD)
     total = error + method.aux_weight * aux_k(
-        dictionary, a_BM, x_BD - x_hat_BD, dead_M=setting.dead, k=method.aux_k
+        dictionary, a_BM, y_BD - y_hat_BD, dead_M=setting.dead, k=method.aux_k
     )
     if method.multi_weight:
         wide_BM = keep_largest(a_BM, (4 * unit.k).clamp_max(dictionary.width))
-        wide = squared_error(x_BD, dictionary.reconstruct(wide_BM))
+        wide = squared_error(y_BD, dictionary.reconstruct(wide_BM, x_BD))
         total = total + method.multi_weight * wide
     return _terms(total, error, f_BM)
 
 
 def batch_topk(
-    dictionary: Dictionary, x_BD: Tensor, setting: Setting, method: config.BatchTopK
+    dictionary: Dictionary, x_BD: Tensor, y_BD: Tensor, setting: Setting, method: config.BatchTopK
 ) -> Terms:
     """BatchTopK loss ||e||^2 + alpha AuxK (arXiv:2412.06410)."""
     unit = dictionary.unit
     assert isinstance(unit, BatchTopK), f"a {dictionary.kind} dictionary under BatchTopK"
     a_BM = dictionary.preactivations(x_BD).relu()
     f_BM = batch_topk_latents(a_BM, unit.k)
-    x_hat_BD = dictionary.reconstruct(f_BM)
-    error = squared_error(x_BD, x_hat_BD)
-    aux = aux_k(dictionary, a_BM, x_BD - x_hat_BD, dead_M=setting.dead, k=method.aux_k)
+    y_hat_BD = dictionary.reconstruct(f_BM, x_BD)
+    error = squared_error(y_BD, y_hat_BD)
+    aux = aux_k(dictionary, a_BM, y_BD - y_hat_BD, dead_M=setting.dead, k=method.aux_k)
     return _terms(error + method.aux_weight * aux, error, f_BM, smallest=_smallest(f_BM))
 
 
 def matryoshka(
-    dictionary: Dictionary, x_BD: Tensor, setting: Setting, method: config.Matryoshka
+    dictionary: Dictionary,
+    x_BD: Tensor,
+    y_BD: Tensor,
+    setting: Setting,
+    method: config.Matryoshka,
 ) -> Terms:
     """Matryoshka BatchTopK: the sum of errors of nested prefixes (arXiv:2503.17547)."""
     unit = dictionary.unit
     assert isinstance(unit, BatchTopK), f"a {dictionary.kind} dictionary under Matryoshka"
     a_BM = dictionary.preactivations(x_BD).relu()
     f_BM = batch_topk_latents(a_BM, unit.k)
-    x_hat_BD = over_rows(dictionary.b_dec).expand(x_BD.shape)
+    y_hat_BD = dictionary.offset(x_BD).expand(y_BD.shape)
     total = torch.zeros_like(setting.price)
     for start, stop in zip((0, *unit.prefixes), unit.prefixes, strict=False):
         group_BD = f_BM[..., start:stop] @ dictionary.w_dec[..., start:stop, :]
-        x_hat_BD = x_hat_BD + group_BD
-        error = squared_error(x_BD, x_hat_BD)
+        y_hat_BD = y_hat_BD + group_BD
+        error = squared_error(y_BD, y_hat_BD)
         total = total + error
-    aux = aux_k(dictionary, a_BM, x_BD - x_hat_BD, dead_M=setting.dead, k=method.aux_k)
+    aux = aux_k(dictionary, a_BM, y_BD - y_hat_BD, dead_M=setting.dead, k=method.aux_k)
     return _terms(total + method.aux_weight * aux, error, f_BM, smallest=_smallest(f_BM))
 
 
@@ -357,13 +378,13 @@ def aux_k(dictionary: Dictionary, a_BM: Tensor, e_BD: Tensor, *, dead_M: Tensor,
     Args:
         dictionary: whose decoder rows rebuild the error.
         a_BM: rectified pre-activations.
-        e_BD: the error x - x_hat.
+        e_BD: the error of what was to be rebuilt.
         dead_M: which latents are dead, [M] or [S, M].
-        k: how many dead latents may help; 0 means D / 2.
+        k: how many dead latents may help; 0 means half the width of the error.
     """
     if not bool(dead_M.any()):
         return e_BD.new_zeros(dead_M.shape[:-1])
-    k = min(k or max(1, dictionary.input_width // 2), dictionary.width)
+    k = min(k or max(1, dictionary.output_width // 2), dictionary.width)
     e_BD = e_BD.detach()
     help_BM = keep_largest(a_BM * over_rows(dead_M), torch.tensor(k, device=a_BM.device))
     missed = squared_error(e_BD, help_BM @ dictionary.w_dec)
@@ -390,19 +411,20 @@ def remove_parallel(gradient_MD: Tensor, w_dec_MD: Tensor) -> Tensor:
 
 
 def benefit_at_threshold(
-    dictionary: Dictionary, x_BD: Tensor, *, bandwidth: float
+    dictionary: Dictionary, x_BD: Tensor, *, bandwidth: float, target_BD: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return what staying on is worth at the threshold, and the share of entries in the window.
 
     The first is the mean of 2 theta (x - x_hat).d_i over entries inside the window, [S]: the
     error that one latent saves, to be compared with lambda. At equilibrium the two are equal
-    (JR section 4); far apart, raising lambda no longer lowers L0.
+    (JR section 4); far apart, raising lambda no longer lowers L0. `target_BD` is as for `loss`.
     """
     unit = dictionary.unit
     assert isinstance(unit, JumpReLU), f"a {dictionary.kind} dictionary has no thresholds"
     z_BM = dictionary.preactivations(x_BD)
     theta_1M = over_rows(unit.threshold)
-    e_BD = x_BD - dictionary.reconstruct(z_BM * (z_BM > theta_1M))
+    y_BD = x_BD if target_BD is None else target_BD
+    e_BD = y_BD - dictionary.reconstruct(z_BM * (z_BM > theta_1M), x_BD)
     window_BM = rectangle((z_BM - theta_1M) / bandwidth)
     saved_BM = 2 * theta_1M * (e_BD @ dictionary.w_dec.mT) * window_BM
     inside = window_BM.sum(dim=(-2, -1))

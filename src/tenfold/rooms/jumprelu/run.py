@@ -101,7 +101,7 @@ def facts(trainer: Trainer, source: Source, compute: device.Compute) -> dict[str
         "device": compute.reasons[0],
         "dtype": "float32, because active sets are decided in it",
         "threads": compute.reasons[-1],
-        "kernels": "plain torch",
+        "kernels": str(trainer.kernel),
     }
 
 

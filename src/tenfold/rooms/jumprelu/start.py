@@ -38,7 +38,13 @@ CENTRE_ROWS = 16_384
 
 
 def first_dictionary(
-    cfg: config.Train, schedule: config.Schedule, *, sample: Tensor, scale: float
+    cfg: config.Train,
+    schedule: config.Schedule,
+    *,
+    sample: Tensor,
+    scale: float,
+    target: Tensor | None = None,
+    skip: bool = False,
 ) -> Dictionary:
     """Return the stack of dictionaries at step 0, in training form.
 
@@ -47,11 +53,20 @@ def first_dictionary(
         schedule: its resolved constants.
         sample: training rows [n, D], divided by `scale`.
         scale: C, the root of the mean squared norm of raw rows.
+        target: for transcoders, the other site's rows [n, O] that belong to them, divided by
+            the same `scale`; b_dec starts at their centre.
+        skip: give transcoders a skip connection.
+
+    Raises:
+        TenfoldError: if a skip connection is asked for without a target, or the dictionary to
+            start from does not fit.
     """
+    if target is None and skip:
+        raise TenfoldError("a skip connection needs pairs of sites; leave it out or give a target")
     if cfg.warm_start:
-        dictionary = _warm(cfg, schedule, scale, width=sample.shape[-1])
+        dictionary = _warm(cfg, schedule, scale, sample=sample, target=target, skip=skip)
     else:
-        dictionary = _cold(cfg, schedule, sample)
+        dictionary = _cold(cfg, schedule, sample, target=target, skip=skip)
     dictionary.scale = scale
     return dictionary
 
@@ -70,20 +85,18 @@ def first_rows(source: Source, count: int) -> Tensor:
     return torch.cat(list(pieces()))
 
 
-def _cold(cfg: config.Train, schedule: config.Schedule, sample: Tensor) -> Dictionary:
-    centre = _centre(sample, schedule.centre).cpu()
+def _cold(
+    cfg: config.Train,
+    schedule: config.Schedule,
+    sample: Tensor,
+    *,
+    target: Tensor | None,
+    skip: bool,
+) -> Dictionary:
+    centre = _centre(sample if target is None else target, schedule.centre).cpu()
     dictionaries = []
     for lane in cfg.lanes:
-        dictionary = create(
-            KINDS[type(cfg.method)],
-            input_width=sample.shape[-1],
-            width=cfg.width,
-            generator=rng.torch_stream(lane.seed, "jumprelu", "start"),
-            k=max(1, round(lane.target_l0)),
-            threshold=schedule.threshold_start or 1.0,
-            threshold_as_log=schedule.threshold_as_log,
-            prefixes=_prefixes(cfg),
-        )
+        dictionary = _blank(cfg, schedule, lane, sample=sample, target=target, skip=skip)
         dictionary.b_dec.data.copy_(centre)
         if isinstance(dictionary.unit, JumpReLU) and not schedule.threshold_start:
             _set_threshold(
@@ -91,6 +104,30 @@ def _cold(cfg: config.Train, schedule: config.Schedule, sample: Tensor) -> Dicti
             )
         dictionaries.append(dictionary)
     return stack(dictionaries)
+
+
+def _blank(
+    cfg: config.Train,
+    schedule: config.Schedule,
+    lane: config.Lane,
+    *,
+    sample: Tensor,
+    target: Tensor | None,
+    skip: bool,
+) -> Dictionary:
+    return create(
+        KINDS[type(cfg.method)],
+        input_width=sample.shape[-1],
+        width=cfg.width,
+        generator=rng.torch_stream(lane.seed, "jumprelu", "start"),
+        k=max(1, round(lane.target_l0)),
+        threshold=schedule.threshold_start or 1.0,
+        threshold_as_log=schedule.threshold_as_log,
+        prefixes=_prefixes(cfg),
+        transcoder=target is not None,
+        output_width=0 if target is None else target.shape[-1],
+        skip=skip,
+    )
 
 
 def _prefixes(cfg: config.Train) -> tuple[int, ...]:
@@ -130,31 +167,57 @@ def _set_threshold(unit: JumpReLU, threshold: Tensor) -> None:
     unit.raw.data.copy_(threshold.log() if unit.as_log else threshold)
 
 
-def _warm(cfg: config.Train, schedule: config.Schedule, scale: float, *, width: int) -> Dictionary:
+def _warm(
+    cfg: config.Train,
+    schedule: config.Schedule,
+    scale: float,
+    *,
+    sample: Tensor,
+    target: Tensor | None,
+    skip: bool,
+) -> Dictionary:
     """Return every lane's start from one dictionary file, in training form."""
     given = files.load(cfg.warm_start).fold()
-    if (given.input_width, given.width) != (width, cfg.width):
-        raise TenfoldError(
-            f"warm start {cfg.warm_start} has shape D {given.input_width} x M {given.width}, "
-            f"the run D {width} x M {cfg.width}; use a dictionary of that shape"
-        )
     lanes = []
     for lane in cfg.lanes:
-        blank = create(
-            KINDS[type(cfg.method)],
-            input_width=width,
-            width=cfg.width,
-            generator=rng.torch_stream(lane.seed, "jumprelu", "start"),
-            k=max(1, round(lane.target_l0)),
-            threshold_as_log=schedule.threshold_as_log,
-            prefixes=_prefixes(cfg),
-        )
+        blank = _blank(cfg, schedule, lane, sample=sample, target=target, skip=skip)
+        _check_fits(cfg, blank, given)
         lanes.append(_take_over(blank, given, scale))
     return stack(lanes)
 
 
+def _check_fits(cfg: config.Train, blank: Dictionary, given: Dictionary) -> None:
+    """Refuse a dictionary to start from whose shape or sites differ from the run's."""
+    if (given.input_width, given.width, given.output_width) != (
+        blank.input_width,
+        blank.width,
+        blank.output_width,
+    ):
+        raise TenfoldError(
+            f"warm start {cfg.warm_start} has shape {_shape(given)}, the run {_shape(blank)}; "
+            "use a dictionary of that shape"
+        )
+    if given.transcoder != blank.transcoder:
+        names = {True: "a transcoder", False: "an autoencoder"}
+        raise TenfoldError(
+            f"warm start {cfg.warm_start} is {names[given.transcoder]}, the run trains "
+            f"{names[blank.transcoder]}; use a dictionary of the same sites"
+        )
+    if given.w_skip is not None and blank.w_skip is None:
+        raise TenfoldError(
+            f"warm start {cfg.warm_start} has a skip connection, the run has none; train with one"
+        )
+
+
+def _shape(dictionary: Dictionary) -> str:
+    shape = f"D {dictionary.input_width} x M {dictionary.width}"
+    return f"{shape} x O {dictionary.output_width}" if dictionary.transcoder else shape
+
+
 def _take_over(blank: Dictionary, given: Dictionary, scale: float) -> Dictionary:
     """Put a folded dictionary's function into a training form with scale and pre-bias.
+
+    A transcoder's training form has no pre-bias; a skip connection knows no scale.
 
     Raises:
         TenfoldError: if `given` is of a kind that the kind of `blank` cannot start from.
@@ -163,11 +226,13 @@ def _take_over(blank: Dictionary, given: Dictionary, scale: float) -> Dictionary
         given = jumprelu_of_gated(given)
     norms = row_norms(given.w_dec).clamp_min(1e-12)
     b_dec = given.b_dec / scale
-    shift = b_dec @ given.w_enc
+    shift = b_dec @ given.w_enc if blank.pre_bias else torch.zeros_like(given.b_enc)
     blank.w_enc.data.copy_(given.w_enc * norms)
     blank.w_dec.data.copy_(given.w_dec / norms[:, None])
     blank.b_dec.data.copy_(b_dec)
     blank.b_enc.data.copy_((given.b_enc / scale + shift) * norms)
+    if blank.w_skip is not None and given.w_skip is not None:
+        blank.w_skip.data.copy_(given.w_skip)
     match blank.unit, given.unit:
         case JumpReLU(), JumpReLU(threshold=threshold) | BatchTopK(threshold=threshold):
             _set_threshold(blank.unit, (threshold / scale * norms).clamp_min(1e-6))

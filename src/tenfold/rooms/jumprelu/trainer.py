@@ -13,10 +13,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from tenfold.engine.checkpoint import flatten_optimizer, restore_optimizer
+from tenfold.engine import device
 from tenfold.engine.config import Json
-from tenfold.rooms.jumprelu import config, method
+from tenfold.rooms.jumprelu import config, kernels, method
 from tenfold.rooms.jumprelu.data import Source
+from tenfold.rooms.jumprelu.kernels.moments import Moments
 from tenfold.rooms.jumprelu.model import BatchTopK, Dictionary, JumpReLU, row_norms
 from tenfold.rooms.jumprelu.start import first_dictionary, first_rows, quantile_thresholds
 
@@ -35,9 +36,10 @@ SATURATED = 10.0
 """A price so many times the benefit of staying on no longer moves the thresholds."""
 
 
-def metric_units(cfg: config.Train) -> dict[str, str]:
-    """Return the unit of each metric that a run of `cfg` logs."""
-    return {f"{name}/{lane.name}": unit for name, unit in UNITS.items() for lane in cfg.lanes}
+def metric_units(cfg: config.Train, lanes: tuple[config.Lane, ...] | None = None) -> dict[str, str]:
+    """Return the unit of each metric that a run of `cfg` logs, for its own or other lanes."""
+    lanes = cfg.lanes if lanes is None else lanes
+    return {f"{name}/{lane.name}": unit for name, unit in UNITS.items() for lane in lanes}
 
 
 def start(cfg: config.Train, source: Source, *, torch_device: str = "cpu") -> Trainer:
@@ -89,31 +91,36 @@ class Trainer:
         dictionary: Dictionary,
         first_price: Tensor,
         monitor: Tensor,
+        lanes: tuple[config.Lane, ...] | None = None,
+        monitor_target: Tensor | None = None,
     ) -> None:
         self.cfg = cfg
         self.schedule = schedule
         self.dictionary = dictionary
         self.monitor = monitor
+        self.monitor_target = monitor if monitor_target is None else monitor_target
+        self.lanes = cfg.lanes if lanes is None else lanes
+        assert len(self.lanes) == len(dictionary.b_enc), "a stack has one dictionary for each lane"
         self.method = _with_defaults(cfg.method, schedule)
-        self.target_l0 = _per_lane(cfg, "target_l0", monitor)
-        fixed = _per_lane(cfg, "price", monitor)
+        self.target_l0 = _per_lane(self.lanes, "target_l0", monitor)
+        fixed = _per_lane(self.lanes, "price", monitor)
         self.log_price = torch.where(fixed > 0, fixed, first_price).log()
-        self.controlled = _has_price(self.method) and not cfg.price
+        self.controlled = _has_price(self.method) and not bool((fixed > 0).any())
         self._told: set[str] = set()
-        self.silent_rows = torch.zeros(
-            len(cfg.lanes), cfg.width, dtype=torch.int64, device=monitor.device
-        )
-        unit = dictionary.unit
-        thresholds = [unit.raw] if isinstance(unit, JumpReLU) else []
-        others = [p for p in dictionary.parameters() if not any(p is t for t in thresholds)]
-        groups = [{"params": others, "rate": 1.0}]
-        if thresholds:
-            groups.append({"params": thresholds, "rate": schedule.threshold_rate})
-        self.optimizer = torch.optim.Adam(
-            groups,
-            lr=schedule.learning_rate,
+        self.silent_rows = torch.zeros_like(dictionary.b_enc, dtype=torch.int64)
+        self.moments = Moments(
+            dictionary,
+            learning_rate=schedule.learning_rate,
             betas=(schedule.beta1, schedule.beta2),
-            fused=True,
+            threshold_rate=schedule.threshold_rate,
+        )
+        self.kernel = kernels.choose(cfg.kernel, dictionary, self.method, schedule)
+        self.sparse_step = kernels.build(
+            self.kernel,
+            dictionary,
+            self.method,
+            self.moments,
+            threads=device.choose("cpu", threads=cfg.threads).threads,
         )
 
     @property
@@ -121,26 +128,47 @@ class Trainer:
         """Whether decoder rows are kept at norm 1: unless the loss weighs them by it."""
         return not getattr(self.method, "norm_weighted", False)
 
-    def update(self, x_SBD: Tensor, step: int) -> method.Terms:
-        """Take one step on raw activations and return what was measured before it."""
+    def update(self, x_SBD: Tensor, step: int, y_SBO: Tensor | None = None) -> method.Terms:
+        """Take one step on raw activations and return what was measured before it.
+
+        Args:
+            x_SBD: inputs of each dictionary.
+            step: its number, from 0.
+            y_SBO: what transcoders are to rebuild; None is their inputs.
+        """
+        place = self.monitor.device
+        x_SBD = x_SBD.to(place)
+        y_SBO = None if y_SBO is None else y_SBO.to(place)
+        rate = learning_rate(step, steps=self.cfg.steps, schedule=self.schedule)
+        setting = self._setting(step)
+        terms = None
+        if self.sparse_step is not None and kernels.still_fits(self.dictionary):
+            densest = math.inf if self.cfg.kernel == "sparse" else kernels.DENSEST
+            terms = self.sparse_step(x_SBD, y_SBO, setting, rate=rate, densest=densest)
+        if terms is None:
+            terms = self._dense_step(x_SBD, y_SBO, setting, rate=rate)
+        with torch.no_grad():
+            self._follow(terms, rows=x_SBD.shape[1])
+        return terms
+
+    def _dense_step(
+        self, x_SBD: Tensor, y_SBO: Tensor | None, setting: method.Setting, *, rate: float
+    ) -> method.Terms:
+        """Take a step by autograd and torch's Adam."""
         dictionary = self.dictionary
-        x_SBD = x_SBD.to(self.monitor.device) / dictionary.scale
-        terms = method.loss(dictionary, x_SBD, self._setting(step), self.method)
-        self.optimizer.zero_grad()
+        target = None if y_SBO is None else y_SBO / dictionary.scale
+        terms = method.loss(dictionary, x_SBD / dictionary.scale, setting, self.method, target)
+        dictionary.zero_grad()
         terms.loss.sum().backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
             if self.unit_rows:
                 grad = dictionary.w_dec.grad
                 assert grad is not None, "the loss does not reach the decoder"
                 grad.copy_(method.remove_parallel(grad, dictionary.w_dec))
-            rate = learning_rate(step, steps=self.cfg.steps, schedule=self.schedule)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate * group["rate"]
-            self.optimizer.step()
+            self.moments.dense_step(rate)
             if self.unit_rows:
                 # A row of zeros, from a file of another library, stays one.
                 dictionary.w_dec.div_(row_norms(dictionary.w_dec).clamp_min(1e-12).unsqueeze(-1))
-            self._follow(terms, rows=x_SBD.shape[1])
         return terms
 
     def _setting(self, step: int) -> method.Setting:
@@ -193,26 +221,26 @@ class Trainer:
         Returns:
             Metrics named `metric/lane`, and what is going wrong, each warning once.
         """
-        dictionary, x_BD = self.dictionary, self.monitor
+        dictionary, x_BD, y_BO = self.dictionary, self.monitor, self.monitor_target
         f_BM = dictionary.activate(dictionary.preactivations(x_BD))
-        variance = method.squared_error(x_BD, x_BD.mean(dim=0))
+        variance = method.squared_error(y_BO, y_BO.mean(dim=-2, keepdim=True))
         values = {
             "loss": terms.loss.detach(),
             "l0": (f_BM > 0).sum(dim=-1).float().mean(dim=-1),
-            "fvu": method.squared_error(x_BD, dictionary.reconstruct(f_BM)) / variance,
+            "fvu": method.squared_error(y_BO, dictionary.reconstruct(f_BM, x_BD)) / variance,
             "dead": self.dead.sum(dim=-1),
         }
         if _has_price(self.method):
             values["price"] = self.log_price.exp()
         if isinstance(dictionary.unit, JumpReLU):
             values["benefit"], values["window"] = method.benefit_at_threshold(
-                dictionary, x_BD, bandwidth=self._bandwidth
+                dictionary, x_BD, bandwidth=self._bandwidth, target_BD=y_BO
             )
         warm = step >= self.schedule.price_warmup_steps
         return {
             f"{name}/{lane.name}": value[index]
             for name, value in values.items()
-            for index, lane in enumerate(self.cfg.lanes)
+            for index, lane in enumerate(self.lanes)
         }, self._new_warnings(values) if warm and "benefit" in values else []
 
     def _new_warnings(self, values: dict[str, Tensor]) -> list[str]:
@@ -225,7 +253,7 @@ class Trainer:
                 price=float(price[index]),
                 benefit=float(values["benefit"][index]),
             )
-            for index, lane in enumerate(self.cfg.lanes)
+            for index, lane in enumerate(self.lanes)
         ]
         new = [warning for warning in found if warning and warning.split(",")[0] not in self._told]
         self._told |= {warning.split(",")[0] for warning in new}
@@ -233,7 +261,7 @@ class Trainer:
 
     def state(self) -> tuple[dict[str, Tensor], Json]:
         """Return everything the next step depends on."""
-        tensors, values = flatten_optimizer(self.optimizer)
+        tensors, values = self.moments.state()
         tensors |= {f"dictionary/{n}": t for n, t in self.dictionary.state_dict().items()}
         tensors |= {"log_price": self.log_price, "silent_rows": self.silent_rows}
         return tensors, {"optimizer": values, "scale": self.dictionary.scale}
@@ -244,7 +272,7 @@ class Trainer:
         own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
         self.dictionary.load_state_dict(own)
         self.dictionary.scale = float(values["scale"])
-        restore_optimizer(self.optimizer, tensors, values["optimizer"])
+        self.moments.load_state(tensors, values["optimizer"])
         self.log_price.copy_(tensors["log_price"])
         self.silent_rows.copy_(tensors["silent_rows"])
 
@@ -303,6 +331,6 @@ def _has_price(chosen: config.Method) -> bool:
     return isinstance(chosen, config.ReLU | config.Gated)
 
 
-def _per_lane(cfg: config.Train, name: str, like: Tensor) -> Tensor:
-    values = [getattr(lane, name) for lane in cfg.lanes]
+def _per_lane(lanes: tuple[config.Lane, ...], name: str, like: Tensor) -> Tensor:
+    values = [getattr(lane, name) for lane in lanes]
     return torch.tensor(values, dtype=torch.float32, device=like.device)

@@ -4,12 +4,15 @@
     f     = unit(z)                            by kind, see `reference_forward`
     x_hat = C (f w_dec + b_dec)
 
+A transcoder rebuilds another site's activation, of a width O that may differ from D, and has no
+pre-encoder bias; x w_skip is added to its output where there is a skip connection.
+
 Lieberum et al. 2024 (arXiv:2408.05147), equations 1 to 3 and appendix A (folding); Gated:
 Rajamanoharan et al. 2024 (arXiv:2404.16014). NumPy only: parity of files is checked without
 the code that trains.
 """
 
-# N rows, D width of an activation, M latents
+# N rows, D width of an activation, O width of what is rebuilt (D but in transcoders), M latents
 
 from __future__ import annotations
 
@@ -29,8 +32,9 @@ Array: TypeAlias = NDArray[np.float32]
 SHAPES: Mapping[str, str] = {
     "w_enc": "DM",
     "b_enc": "M",
-    "w_dec": "MD",
-    "b_dec": "D",
+    "w_dec": "MO",
+    "b_dec": "O",
+    "w_skip": "DO",
     "threshold": "M",
     "gain_log": "M",
     "b_mag": "M",
@@ -57,7 +61,8 @@ class Arrays:
 
     Attributes:
         kind: which unit turns pre-activations into latents.
-        arrays: float32 by name: w_enc [D, M], b_enc [M], w_dec [M, D], b_dec [D];
+        arrays: float32 by name: w_enc [D, M], b_enc [M], w_dec [M, O], b_dec [O]; w_skip
+            [D, O] where there is a skip connection;
             threshold [M] (jumprelu) or [] (batchtopk, matryoshka); gain_log [M] and b_mag [M]
             (gated, whose b_enc is the gate's bias); log_frequency [M] (base 10) where known.
         values: `pre_bias` (default false), `scale` C (default 1, folded), `k` (latents a row),
@@ -80,6 +85,16 @@ class Arrays:
         return float(self.values.get("scale", 1.0))
 
     @property
+    def transcoder(self) -> bool:
+        """Whether another site's activation is rebuilt."""
+        return bool(self.values.get("transcoder", False))
+
+    @property
+    def output_width(self) -> int:
+        """O, from the arrays."""
+        return int(self.arrays["w_dec"].shape[1])
+
+    @property
     def shape(self) -> tuple[int, int]:
         """(D, M), from the arrays."""
         d_in, num_latents = self.arrays["w_enc"].shape
@@ -87,15 +102,17 @@ class Arrays:
 
 
 def reference_forward(dictionary: Arrays, x_ND: Array) -> tuple[Array, Array]:
-    """Return latents f [N, M] and reconstructions x_hat [N, D] of raw activations."""
+    """Return latents f [N, M] and reconstructions [N, O] of raw activations."""
     arrays = dictionary.arrays
     inputs_ND: Array = np.divide(x_ND, dictionary.scale, dtype=np.float32)
-    if dictionary.pre_bias:
-        inputs_ND = inputs_ND - arrays["b_dec"]
-    z_NM = inputs_ND @ arrays["w_enc"] + arrays["b_enc"]
+    shift_D = arrays["b_dec"] if dictionary.pre_bias else np.zeros((), np.float32)
+    centred_ND: Array = inputs_ND - shift_D
+    z_NM = centred_ND @ arrays["w_enc"] + arrays["b_enc"]
     f_NM = _UNITS[dictionary.kind](z_NM, dictionary)
-    output_ND: Array = f_NM @ arrays["w_dec"] + arrays["b_dec"]
-    return f_NM, np.multiply(output_ND, dictionary.scale, dtype=np.float32)
+    output_NO: Array = f_NM @ arrays["w_dec"] + arrays["b_dec"]
+    if "w_skip" in arrays:
+        output_NO = output_NO + inputs_ND @ arrays["w_skip"]
+    return f_NM, np.multiply(output_NO, dictionary.scale, dtype=np.float32)
 
 
 def _relu(z_NM: Array, _: Arrays) -> Array:
@@ -135,6 +152,7 @@ def fold_scale(dictionary: Arrays) -> Arrays:
     """Return the same function with C = 1: biases and thresholds times C (appendix A).
 
     Latents become C f. Every unit is positively homogeneous, so that this holds for all kinds.
+    C cancels in a skip connection.
     """
     grown = ("b_enc", "b_dec", "threshold", "b_mag")
     arrays = {
@@ -220,15 +238,28 @@ def _check_shape(name: str, dictionary: Arrays, *, where: str) -> None:
         raise unknown_name(f"array in {where}", name, SHAPES)
     letters = "" if name == "threshold" and dictionary.kind in GLOBAL_THRESHOLD else SHAPES[name]
     sizes = dict(zip("DM", encoder, strict=True))
+    sizes["O"] = _output_width(dictionary)
     wanted, shape = tuple(sizes[letter] for letter in letters), arrays[name].shape
     if shape == wanted:
         return
     if name == "w_dec" and len(shape) == 2 and shape[0] == sizes["M"]:
         raise TenfoldError(
             f"{where}: d_in {encoder[0]} and d_out {shape[1]} differ (w_enc {encoder}, w_dec "
-            f"{shape}); that is a transcoder between two widths, only autoencoders are read"
+            f"{shape}), but the file does not say that it holds a transcoder; an autoencoder has "
+            "one width"
         )
-    raise TenfoldError(f"{where}: {name} has shape {shape}, but w_enc {encoder} asks for {wanted}")
+    asking = f"w_enc {encoder}"
+    if dictionary.transcoder and name in ("b_dec", "w_skip"):
+        asking += f" and w_dec {arrays['w_dec'].shape}"
+    verb = "ask" if " and " in asking else "asks"
+    raise TenfoldError(f"{where}: {name} has shape {shape}, but {asking} {verb} for {wanted}")
+
+
+def _output_width(dictionary: Arrays) -> int:
+    """Return O: what w_dec says in a transcoder, D in all others."""
+    w_dec = dictionary.arrays["w_dec"]
+    changes = dictionary.transcoder and w_dec.ndim == 2
+    return int(w_dec.shape[1]) if changes else dictionary.shape[0]
 
 
 def _check_unit(dictionary: Arrays, *, where: str) -> None:
@@ -240,6 +271,11 @@ def _check_unit(dictionary: Arrays, *, where: str) -> None:
         raise TenfoldError(
             f"{where}: {_count_below(threshold, 0)} thresholds are negative, the least "
             f"{threshold.min():g}; they must be at least 0"
+        )
+    if dictionary.transcoder and dictionary.pre_bias:
+        raise TenfoldError(
+            f"{where}: a transcoder's b_dec lies at the site it rebuilds and cannot be subtracted "
+            "from its inputs; set pre_bias to false"
         )
     if not dictionary.scale > 0:
         raise TenfoldError(f"{where}: scale is {dictionary.scale}; it must be positive")

@@ -4,6 +4,10 @@ Both hold JumpReLU dictionaries in folded form: raw activations in, no pre-encod
 threshold positive (Lieberum et al. 2024, arXiv:2408.05147, appendix A; Gemma Scope 2, 2025).
 BatchTopK and Matryoshka dictionaries are written as the JumpReLU they are at inference.
 
+Gemma Scope 2 has transcoders too, whose two hook points differ, and skip transcoders: their
+`affine_skip_connection` [d_in, d_out] is multiplied from the right, y_hat = f w_dec + b_dec +
+x affine_skip_connection.
+
 Dictionaries of token embeddings (`embedding/...`) are read as they are stored; for embeddings
 that a model multiplies by sqrt(D), divide w_enc and multiply w_dec by sqrt(D).
 """
@@ -11,6 +15,7 @@ that a model multiplies by sqrt(D), divide w_enc and multiply w_dec by sqrt(D).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +43,8 @@ from tenfold.parts.sae.formats.tensors import (
 )
 
 ARCHITECTURE = "jump_relu"
+SKIP = "affine_skip_connection"
+RELEASED = ("w_enc", "b_enc", "w_dec", "b_dec", "threshold")
 
 
 def release_folder(*, layer: int, num_latents: int, average_l0: float) -> str:
@@ -60,7 +67,9 @@ def width_name(num_latents: int) -> str:
 def read_first(path: Path) -> Arrays:
     """Read `params.npz`; layer and average L0 come from the folder names, sizes never do."""
     values: Json = {"format": "gemma-scope"} | _of_folder(path.parent)
-    return _assemble(read_npz(path), values=values, where=path)
+    found = read_npz(path)
+    refuse(found, reasons={SKIP: "a linear skip connection"}, where=path)
+    return _assemble(found, values=values, where=path)
 
 
 def write_first(path: Path, dictionary: Arrays) -> None:
@@ -78,7 +87,6 @@ def read_second(path: Path) -> Arrays:
             f"{where}: architecture {config.get('architecture')!r} is not {ARCHITECTURE!r}, "
             "the only one that Gemma Scope 2 releases"
         )
-    refuse(config, reasons={"affine_connection": "a linear skip connection"}, where=where)
     values: Json = {"format": "gemma-scope-2"} | _of_folder(path.parent)
     names = {
         "model": "model_name",
@@ -87,15 +95,22 @@ def read_second(path: Path) -> Arrays:
         "average_l0": "l0",
     }
     values |= {ours: config[theirs] for ours, theirs in names.items() if config.get(theirs)}
-    if values.get("site_out", values.get("site")) != values.get("site"):
+    moved = values.get("site_out", values.get("site")) != values.get("site")
+    if moved or config.get("type") == "transcoder":
         values["transcoder"] = True
-    return _assemble(read_safetensors(path), values=values, where=path)
+    found = read_safetensors(path)
+    if not config.get("affine_connection", SKIP in found):
+        reason = f"a linear skip connection, which {where.name} denies"
+        refuse(found, reasons={SKIP: reason}, where=path)
+        return _assemble(found, values=values, where=path)
+    return _assemble(found, values=values, where=path, more={"w_skip": SKIP})
 
 
 def write_second(path: Path, dictionary: Arrays) -> None:
     """Write `params.safetensors` and the `config.json` beside it."""
     released, known = _released(dictionary, where=path), dictionary.values
-    write_safetensors(path, released.arrays)
+    names = {"w_skip": SKIP}
+    write_safetensors(path, {names.get(n, n): array for n, array in released.arrays.items()})
     config = {
         "architecture": ARCHITECTURE,
         "model_name": known.get("model", "unknown"),
@@ -103,16 +118,17 @@ def write_second(path: Path, dictionary: Arrays) -> None:
         "hf_hook_point_out": known.get("site_out", known.get("site", "unknown")),
         "width": released.shape[1],
         "l0": known.get("average_l0"),
-        "affine_connection": False,
+        "affine_connection": "w_skip" in released.arrays,
         "type": "transcoder" if known.get("transcoder") else "sae",
     }
     files.write_json(path.with_name("config.json"), config)
 
 
-def _assemble(found: dict[str, Array], *, values: Json, where: Path) -> Arrays:
-    refuse(found, reasons={"affine_skip_connection": "a linear skip connection"}, where=where)
-    names = ("w_enc", "b_enc", "w_dec", "b_dec", "threshold")
-    arrays = {name: take(found, _capital(name), name, where=where) for name in names}
+def _assemble(
+    found: dict[str, Array], *, values: Json, where: Path, more: Mapping[str, str] | None = None
+) -> Arrays:
+    names = {name: _capital(name) for name in RELEASED} | dict(more or {})
+    arrays = {ours: take(found, theirs, ours, where=where) for ours, theirs in names.items()}
     _demand_positive(arrays["threshold"], where=where)
     values |= {"pre_bias": False, "scale": 1.0}
     dictionary = Arrays(kind="jumprelu", arrays=arrays, values=values)
@@ -124,8 +140,8 @@ def _assemble(found: dict[str, Array], *, values: Json, where: Path) -> Arrays:
 def _released(dictionary: Arrays, *, where: Path) -> Arrays:
     folded = as_jumprelu(with_pre_bias(fold_scale(dictionary), False))
     _demand_positive(folded.arrays["threshold"], where=where)
-    kept = ("w_enc", "b_enc", "w_dec", "b_dec", "threshold")
-    arrays = {name: folded.arrays[name] for name in kept}
+    kept = (*RELEASED, "w_skip")
+    arrays = {name: array for name, array in folded.arrays.items() if name in kept}
     return Arrays(kind="jumprelu", arrays=arrays, values=folded.values)
 
 

@@ -1,7 +1,8 @@
 """EleutherAI sparsify's folder: `cfg.json` and `sae.safetensors`.
 
 Semantics of sparsify 1.3: the k largest of relu(z); an autoencoder subtracts b_dec before the
-encoder, a transcoder (`transcode`) does not.
+encoder, a transcoder (`transcode`) does not. Both may add x W_skip^T to their output; input and
+output have one width.
 """
 
 from __future__ import annotations
@@ -28,16 +29,19 @@ def read(path: Path) -> Arrays:
     activation = config.get("activation", "topk")
     if activation != "topk":
         raise TenfoldError(f"{where}: activation {activation!r} is not supported; only 'topk' is")
-    reasons = {"skip_connection": "a linear skip connection", "signed": "signed latents"}
-    refuse(config, reasons=reasons, where=where)
+    refuse(config, reasons={"signed": "signed latents"}, where=where)
     found = read_safetensors(path)
-    refuse(found, reasons={"W_skip": "a linear skip connection"}, where=path)
     arrays = {
         "w_enc": take(found, "encoder.weight", where=path).T,
         "b_enc": take(found, "encoder.bias", where=path),
         "w_dec": take(found, "W_dec", where=path),
         "b_dec": take(found, "b_dec", where=path),
     }
+    if config.get("skip_connection", False):
+        arrays["w_skip"] = take(found, "W_skip", where=path).T
+    else:
+        reason = f"a linear skip connection, which {where.name} denies"
+        refuse(found, reasons={"W_skip": reason}, where=path)
     transcoder = bool(config.get("transcode", False))
     values: Json = {
         "format": "sparsify",
@@ -49,8 +53,17 @@ def read(path: Path) -> Arrays:
 
 
 def write(path: Path, dictionary: Arrays) -> None:
-    """Write `sae.safetensors` and the `cfg.json` beside it."""
-    transcoder = bool(dictionary.values.get("transcoder", False))
+    """Write `sae.safetensors` and the `cfg.json` beside it.
+
+    Raises:
+        TenfoldError: for a transcoder between sites of two widths.
+    """
+    transcoder = dictionary.transcoder
+    if dictionary.output_width != dictionary.shape[0]:
+        raise TenfoldError(
+            f"{path}: sparsify's transcoders have one width, this one has d_in "
+            f"{dictionary.shape[0]} and d_out {dictionary.output_width}; use tenfold"
+        )
     folded = with_pre_bias(fold_scale(dictionary), not transcoder)
     arrays, (d_in, num_latents) = folded.arrays, folded.shape
     tensors = {
@@ -59,6 +72,8 @@ def write(path: Path, dictionary: Arrays) -> None:
         "W_dec": arrays["w_dec"],
         "b_dec": arrays["b_dec"],
     }
+    if "w_skip" in arrays:
+        tensors["W_skip"] = arrays["w_skip"].T
     write_safetensors(path, tensors)
     config = {
         "activation": "topk",
@@ -67,7 +82,7 @@ def write(path: Path, dictionary: Arrays) -> None:
         "num_latents": num_latents,
         "k": folded.values["k"],
         "multi_topk": False,
-        "skip_connection": False,
+        "skip_connection": "w_skip" in arrays,
         "transcode": transcoder,
         "d_in": d_in,
     }

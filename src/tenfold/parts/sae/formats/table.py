@@ -21,7 +21,8 @@ class Format:
         kinds: what can be written in it, or read from it where it is only read.
         read: from the marker's path.
         write: to the marker's path; None where the format is only read.
-        transcoders: whether it can say that a dictionary maps one site to another.
+        transcoders: whether it can say that a dictionary maps one site to another, and hold
+            the skip connection from one to the other.
     """
 
     marker: str
@@ -115,10 +116,12 @@ def write_arrays(path: Path, dictionary: Arrays, *, format: str) -> Path:
         raise TenfoldError(
             f"format {format!r} holds {held}, not {dictionary.kind}{_use(dictionary)}"
         )
-    if dictionary.values.get("transcoder") and not entry.transcoders:
+    if not entry.transcoders and dictionary.transcoder:
         raise TenfoldError(
             f"format {format!r} holds autoencoders, not transcoders{_use(dictionary)}"
         )
+    if not entry.transcoders and "w_skip" in dictionary.arrays:
+        raise TenfoldError(f"format {format!r} holds no skip connections{_use(dictionary)}")
     target = path if path.name == entry.marker else path / entry.marker
     entry.write(target, check(dictionary, where=f"writing {target}"))
     return target
@@ -130,7 +133,7 @@ def _use(dictionary: Arrays) -> str:
         for name, entry in FORMATS.items()
         if entry.write is not None
         and dictionary.kind in entry.kinds
-        and (entry.transcoders or not dictionary.values.get("transcoder"))
+        and (entry.transcoders or not (dictionary.transcoder or "w_skip" in dictionary.arrays))
     ]
     return f"; use {_list(fitting, 'or')}"
 

@@ -1,0 +1,87 @@
+"""Loops compiled by numba: one way to compile them, where they are kept, what if numba is missing.
+
+Compiled code is kept on disk, so that a loop is compiled once a machine and not once a process.
+Without numba `jit` returns the plain function: fit for small tests, far too slow to work with,
+so ask `find_obstacle` before choosing code that needs compiled loops.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from tenfold.engine.files import cache_root
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+FAST_MATH = {"contract", "reassoc", "nsz"}
+"""Sums may be reordered and fused, so that they vectorise; NaN and infinity keep their meaning."""
+
+
+def version() -> str:
+    """Return numba's version, empty where it is missing; numba is not imported."""
+    try:
+        return importlib.metadata.version("numba")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def describe() -> str:
+    """Return what compiles loops on this machine, for a report."""
+    return f"numba {version()}" if version() else "numba missing: dense steps only"
+
+
+@functools.cache
+def find_obstacle() -> str:
+    """Return why loops cannot be compiled here, with the remedy; empty if they can."""
+    try:
+        import numba  # noqa: F401
+    except ImportError as error:
+        return f"numba cannot be imported ({error}); pip install numba"
+    return ""
+
+
+def cache_folder() -> Path:
+    """Return where compiled loops are kept: NUMBA_CACHE_DIR, else `numba` in the cache."""
+    given = os.environ.get("NUMBA_CACHE_DIR", "")
+    return Path(given).expanduser() if given else cache_root() / "numba"
+
+
+def jit(function: Function) -> Function:
+    """Compile a loop over arrays at its first call; it runs without Python's global lock.
+
+    Division follows IEEE 754 (by zero gives infinity or NaN), and no index is checked. The
+    plain function stays at hand as `.py_func` where numba is there.
+    """
+    if find_obstacle():
+        return function
+    import numba
+
+    compiled = numba.njit(
+        function,
+        nogil=True,
+        cache=_can_cache(cache_folder()),
+        fastmath=FAST_MATH,
+        error_model="numpy",
+    )
+    return cast(Function, compiled)
+
+
+@functools.cache
+def _can_cache(folder: Path) -> bool:
+    """Point numba to `folder`, and say whether it can be written to."""
+    import numba
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    if not os.access(folder, os.W_OK):
+        return False
+    # The variable is read when numba is imported, which another library may have done.
+    vars(numba.config)["CACHE_DIR"] = str(folder)
+    return True
