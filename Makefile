@@ -31,7 +31,9 @@ reproduce: setup
 	$(BIN)/tenfold reproduce --scale quick
 
 claims: setup
-	$(BIN)/tenfold jumprelu claim --scale laptop --results claims && $(BIN)/python tools/claims_table.py --write
+	$(BIN)/tenfold jumprelu claim --scale laptop --results claims
+	$(BIN)/tenfold scope claim --scale laptop --results claims
+	$(BIN)/python tools/claims_table.py --write
 
 bench: setup
 	$(BIN)/python bench/peers/train_step.py
@@ -48,7 +50,7 @@ docs:
 	.venv-docs/bin/zensical build --clean
 
 serve: setup
-	$(BIN)/python -m http.server --bind 127.0.0.1 --directory runs 8765
+	$(BIN)/tenfold serve
 
 lock: setup
 	$(BIN)/python -m pip freeze --exclude-editable

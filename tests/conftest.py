@@ -64,14 +64,19 @@ def _folders_of_their_own(tmp_path_factory):
         yield
 
 
-@pytest.fixture(scope="session")
-def small_text(tmp_path_factory):
-    """Return a folder of text that is just enough for a language model."""
-    root = tmp_path_factory.mktemp("text")
+def write_text(root):
+    """Write text that is just enough for a language model into a folder."""
     words = np.array(["the", "cat", "sat", "on", "a", "mat", "under", "blue", "skies", "today"])
     for number in range(30):
         chosen = np.random.default_rng(number).choice(words, size=2_000)
         (root / f"{number}.{'py' if number % 2 else 'txt'}").write_text(" ".join(chosen))
+
+
+@pytest.fixture(scope="session")
+def small_text(tmp_path_factory):
+    """Return a folder of text that is just enough for a language model."""
+    root = tmp_path_factory.mktemp("text")
+    write_text(root)
     return root
 
 

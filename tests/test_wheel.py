@@ -58,6 +58,9 @@ def test_the_wheel_holds_licence_types_and_the_files_of_reports(installed):
     assert (package / "py.typed").exists()
     for name in ("templates/page.html", "vendor/plotly-cartesian.min.js"):
         assert (package / "engine" / "report" / name).stat().st_size > 0
+    for folder in ("web/templates", "web/static/vendor", "rooms/scope/templates"):
+        assert any((package / folder).iterdir())
+    assert any((package / "rooms" / "scope" / "dash").rglob("*.js"))
     (metadata,) = installed.glob("tenfold-*.dist-info")
     assert {file.name for file in (metadata / "licenses").iterdir()} == {"LICENSE", "NOTICE"}
     assert "tenfold = tenfold.cli:entry" in (metadata / "entry_points.txt").read_text()

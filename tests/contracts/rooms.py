@@ -61,10 +61,47 @@ def jumprelu_claim(workers, path, text):
     return measured, {arm.name: bits_of(arm) for arm in (path / "arms").iterdir()}
 
 
+def scope_text(folder):
+    """Write text enough for both splits of a tiny model."""
+    from conftest import write_text
+
+    write_text(folder)
+    return ("--subject.text", str(folder))
+
+
+def scope_suite(workers, path, text):
+    """Make a tiny suite with its evaluation and pages."""
+    from tenfold.engine.run import Options, Run
+    from tenfold.rooms.scope import config
+    from tenfold.rooms.scope.run import train
+    from tenfold.rooms.scope.trainer import Units
+
+    cfg = config.tiny()
+    cfg = replace(
+        cfg, subject=replace(cfg.subject, text=str(text)), workers=str(workers), threads=1
+    )
+    run = Run.create(
+        cfg, room="scope", verb="suite", units=Units(), options=Options(quiet=True), path=path
+    )
+    train(cfg, run=run)
+    suite = run.out / "suite"
+    return {
+        str(file.relative_to(suite)): file.read_bytes()
+        for file in suite.rglob("*")
+        if file.is_file()
+    }
+
+
 ROOMS = {
     "jumprelu": Entry(
         options=jumprelu_matrix,
         in_a_step="tenfold.rooms.jumprelu.trainer:learning_rate",
         with_workers=jumprelu_claim,
+    ),
+    "scope": Entry(
+        verb="suite",
+        options=scope_text,
+        in_a_step="tenfold.rooms.jumprelu.trainer:learning_rate",
+        with_workers=scope_suite,
     ),
 }

@@ -26,12 +26,6 @@ class Claim:
     """Folder of text that the model is tuned on; empty: the prose of its own text."""
     results: str = free("")
     """Folder of committed results, such as claims, whose <room>.json gets this one too."""
-    workers: int = free(2)
-    """Processes over which sites are spread; the result does not depend on it."""
-
-    def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise ValueError(f"workers ({self.workers}) must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +50,8 @@ class Plan:
     """Where dictionaries of one kind of text are trained, and those of the tuned model."""
     tuning_steps: int
     """Updates that make the tuned model from the base model."""
+    threads: int = 2
+    """CPU threads: fixed, so that the result is the same on machines with more."""
 
     def suite(self, *, sites: tuple[str, ...] = (), both_widths: bool = False) -> config.Suite:
         """Return what one suite of the claim is told."""
@@ -69,9 +65,9 @@ class Plan:
             batch=self.batch,
             schedule="short",
             evaluation_tokens=self.evaluation_tokens,
+            evaluate=False,
             dash=False,
-            # Fixed, so that the number of workers changes nothing.
-            threads=1,
+            threads=self.threads,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,18 +192,14 @@ def read_edit(written: str) -> Edit:
             "LATENT:add:VALUE"
         )
     latent, whole, operation, value = found.groups()
-    return Edit(latent=int(latent), operation=operation or whole, value=float(value or 0))
+    named: Any = operation or whole
+    return Edit(latent=int(latent), operation=named, value=float(value or 0))
 
 
 def steer_prompt(cfg: cli.Steer, call: Plain) -> Json:
     """Complete a prompt plainly and under the edits."""
-    from tenfold.rooms.scope.steer import (
-        complete,
-        next_tokens,
-        place_edits,
-        steering,
-        token_text,
-    )
+    from tenfold.rooms.scope.completion import complete, token_text
+    from tenfold.rooms.scope.steer import next_tokens, place_edits, steering
 
     edits = [read_edit(written) for written in cfg.edit]
     suite = open_suite(find_suite(cfg.suite, call))
@@ -270,8 +267,13 @@ def attach_release(cfg: cli.Attach, *, quiet: bool) -> Any:
         device=compute.device,
         download=cfg.subject.download,
     )
-    batch = next(specimen.batches("held_out")) if cfg.tokens else None
-    clean = spliced_loss(specimen, {}, batch) if batch is not None else 0.0
+    count = -(-cfg.tokens // max(1, specimen.batch_size * (specimen.context or 128)))
+    batches = list(islice(specimen.batches("held_out"), count))
+
+    def loss(edits: Any) -> float:
+        return sum(spliced_loss(specimen, edits, batch) for batch in batches) / len(batches)
+
+    clean = loss({}) if batches else 0.0
     rows = []
     for site, pairs in placed.items():
         for name, dictionary in pairs:
@@ -281,10 +283,10 @@ def attach_release(cfg: cli.Attach, *, quiet: bool) -> Any:
                 "D": dictionary.input_width,
                 "M": dictionary.width,
             }
-            if batch is not None:
+            if batches:
                 source, _, target = site.partition("->")
                 where: Any = (source, target) if target else site
-                row["delta loss"] = spliced_loss(specimen, {where: (dictionary, ())}, batch) - clean
+                row["delta loss"] = loss({where: (dictionary, ())}) - clean
             rows.append(row)
     return rows
 
