@@ -74,14 +74,14 @@ def scope_suite(workers, path, text):
     from tenfold.engine.run import Options, Run
     from tenfold.rooms.scope import config
     from tenfold.rooms.scope.run import train
-    from tenfold.rooms.scope.trainer import Units
+    from tenfold.rooms.scope.trainer import UNITS
 
     cfg = config.tiny()
     cfg = replace(
         cfg, subject=replace(cfg.subject, text=str(text)), workers=str(workers), threads=1
     )
     run = Run.create(
-        cfg, room="scope", verb="suite", units=Units(), options=Options(quiet=True), path=path
+        cfg, room="scope", verb="suite", units=UNITS, options=Options(quiet=True), path=path
     )
     train(cfg, run=run)
     suite = run.out / "suite"

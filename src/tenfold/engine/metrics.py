@@ -41,6 +41,15 @@ class Sink(Protocol):
         """Let go of files; a later `write` opens them again."""
 
 
+def unit_of(name: str, units: Mapping[str, str]) -> str:
+    """Return the unit of a metric: under its name, or under the words before its first slash.
+
+    >>> unit_of("error/first/7", {"error": "share"})
+    'share'
+    """
+    return units.get(name) or units.get(name.partition("/")[0], "")
+
+
 class MetricsLog:
     """The file `metrics.jsonl` of a run that is open for writing."""
 
@@ -55,11 +64,12 @@ class MetricsLog:
 
         Args:
             step: what the values belong to.
-            values: by name; each name is in the table of units.
+            values: by name; `unit_of` each is known.
             seconds: time spent in the run so far.
         """
         for name in values:
-            assert name in self._units, f"metric {name!r} has no unit; add it to the room's table"
+            known = unit_of(name, self._units)
+            assert known, f"metric {name!r} has no unit; add it to the room's table"
         rows = [Row(step=step, seconds=seconds, name=n, value=v) for n, v in values.items()]
         if self._file is None:
             self._file = self.path.open("ab", buffering=0)

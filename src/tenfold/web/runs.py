@@ -15,6 +15,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from tenfold.engine import checkpoint
 from tenfold.engine.config import Json, diff
+from tenfold.engine.metrics import unit_of
 from tenfold.engine.records import saved_config
 from tenfold.engine.report.figures import Curve, Figure, axis, curves
 from tenfold.web.live import Series, follow, parse_cursor, tell_status
@@ -153,7 +154,7 @@ def _figure(
     name: str, series: Mapping[str, Series], units: Mapping[str, str], *, still: bool
 ) -> Json:
     """Return a metric with a figure of its curves, if a still one is wanted."""
-    told: Json = {"name": name, "unit": units.get(name, ""), "runs": list(series), "figure": None}
+    told: Json = {"name": name, "unit": unit_of(name, units), "runs": list(series), "figure": None}
     if not still:
         return told
     drawn = {}
@@ -167,7 +168,7 @@ def _figure(
 def _last_row(name: str, series: Series, units: Mapping[str, str]) -> Json:
     return {
         "name": name,
-        "unit": units.get(name, ""),
+        "unit": unit_of(name, units),
         "step": int(series.steps[-1]),
         "value": series.values[-1],
     }
@@ -231,7 +232,7 @@ def compare_values(shell: Shell, places: Sequence[Place]) -> dict[str, Any]:
             for number, name in enumerate(metrics)
         ],
         "last": [
-            {"name": name, "unit": units.get(name, ""), "values": _last_values(found, name)}
+            {"name": name, "unit": unit_of(name, units), "values": _last_values(found, name)}
             for name in metrics
         ],
         "differences": list_differences(saved),

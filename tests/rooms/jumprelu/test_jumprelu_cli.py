@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse
 import torch
 
+from rooms.jumprelu import examples
 from tenfold.cli import main
 from tenfold.engine.run import list_records, saved_config
 from tenfold.rooms.jumprelu import files
@@ -181,3 +182,24 @@ def test_results_are_for_stdout_and_progress_is_for_stderr(here, command, tmp_pa
     assert code == 0
     assert out.splitlines()[0] == f"out   {tmp_path / 'f.npz'}"
     assert "300 of 300" in err
+
+
+# Transcoders
+
+
+@pytest.fixture
+def transcoder(tmp_path):
+    made = examples.transcoder("jumprelu", dtype=torch.float32)
+    files.save(made, tmp_path / "transcoder")
+    return tmp_path / "transcoder"
+
+
+def test_a_transcoder_is_converted_with_a_parity_check(transcoder, tmp_path, done):
+    done("convert", transcoder, tmp_path / "second", "--format", "gemma-scope-2")
+    assert files.load(tmp_path / "second").transcoder
+
+
+def test_a_transcoder_is_not_measured_against_its_own_input(transcoder, here, command):
+    code, _, err = command("jumprelu", "eval", transcoder, "--data.path", here / "x.npy")
+    assert code == 1
+    assert "rebuilds another site's output" in err

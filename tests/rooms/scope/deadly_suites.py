@@ -80,7 +80,7 @@ def make(life):
             run.resume(path, reader(), options=options)
         else:
             new = Run.create(
-                cfg, room="scope", verb="suite", units=run.Units(), options=options, path=path
+                cfg, room="scope", verb="suite", units=run.UNITS, options=options, path=path
             )
             run.train(cfg, reader(), run=new)
     except RunStopped:

@@ -6,12 +6,13 @@ import torch
 
 from rooms.scope.small_models import WIDTH, reader
 from tenfold.engine.errors import TenfoldError
+from tenfold.engine.metrics import unit_of
 from tenfold.rooms.jumprelu.config import BatchTopK, JumpReLU
 from tenfold.rooms.scope import trainer as module
 from tenfold.rooms.scope.config import Subject, Suite
 from tenfold.rooms.scope.harvest import harvest
 from tenfold.rooms.scope.places import Place, find_places
-from tenfold.rooms.scope.trainer import Units, start
+from tenfold.rooms.scope.trainer import UNITS, start
 from tenfold.rooms.scope.training import store_data
 
 CFG = Suite(
@@ -76,10 +77,8 @@ def test_a_suite_has_a_dictionary_for_each_place_width_seed_and_target(store):
 def test_every_metric_has_a_unit_and_the_means_come_first(store):
     trainer = begin(store, FIRST, ACROSS)
     values, _ = trainer.watch(run(trainer, 1), 0)
-    units = Units()
-    assert all(name in units and units[name] for name in values)
-    assert "speed/blocks.0" not in units
-    assert list(values)[:3] == list(units) == ["fvu", "l0_error", "dead"]
+    assert all(unit_of(name, UNITS) for name in values)
+    assert list(values)[:3] == list(UNITS)[:3] == ["fvu", "l0_error", "dead_share"]
     lanes = [values[f"fvu/{lane.name}"] for lane in trainer.lanes]
     assert float(values["fvu"]) == pytest.approx(float(sum(lanes)) / len(lanes))
 

@@ -84,6 +84,11 @@ def evaluate(cfg: Evaluate, *, quiet: bool = False) -> Json:
     """Return a dictionary's metrics on all given rows; with a model, its delta loss too."""
     device = choose(cfg.device).device
     dictionary = files.load(cfg.dictionary, device=device)
+    if dictionary.transcoder:
+        raise TenfoldError(
+            f"{cfg.dictionary} is a transcoder, which rebuilds another site's output; measure it "
+            "in its suite with `tenfold scope eval`"
+        )
     if isinstance(cfg.data, config.Model):
         return _evaluate_in_model(dictionary, cfg.data, device=device, quiet=quiet)
     rows = open_rows(cfg.data)
@@ -158,8 +163,10 @@ def _lively_rows(dictionary: Dictionary) -> Tensor:
     """Return rows on which latents fire: random ones, ever further out until they do."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(PARITY_ROWS, dictionary.input_width, generator=generator)
+    # A transcoder's b_dec is the centre of another site.
+    centre = 0.0 if dictionary.transcoder else dictionary.b_dec.detach()
     for power in range(-8, 24):
-        x_ND = (dictionary.b_dec.detach() + 2.0**power * noise) * dictionary.scale
+        x_ND = (centre + 2.0**power * noise) * dictionary.scale
         if (dictionary.encode(x_ND) > 0).float().sum(dim=-1).mean() >= 1:
             return x_ND
     raise TenfoldError(

@@ -48,7 +48,7 @@ from tenfold.rooms.scope.evaluation.matched import Evaluation, front, read_front
 from tenfold.rooms.scope.run import train
 from tenfold.rooms.scope.subjects import specimen_of_subject
 from tenfold.rooms.scope.suite import SavedSuite, open_suite
-from tenfold.rooms.scope.trainer import Units
+from tenfold.rooms.scope.trainer import UNITS
 from tenfold.rooms.scope.tuning import only_kind, tune
 
 STATEMENT = Statement(
@@ -150,11 +150,9 @@ def _measure(arm: Arm, run: Run) -> dict[str, Json]:
     path = run.path / "arms" / arm.name
     options = Options(quiet=True)
     if (path / "config.json").exists():
-        inner = Run.resume(path, cfg, units=Units(), options=options)
+        inner = Run.resume(path, cfg, units=UNITS, options=options)
     else:
-        inner = Run.create(
-            cfg, room="scope", verb="suite", units=Units(), options=options, path=path
-        )
+        inner = Run.create(cfg, room="scope", verb="suite", units=UNITS, options=options, path=path)
     train(cfg, arm.trained_on, run=inner)
     suite = open_suite(path)
     found = {}

@@ -179,9 +179,9 @@ def _sites(cfg: Sites, call: Plain) -> Any:
 def _harvest(cfg: config.Harvest, call: Call) -> Json:
     from tenfold.rooms.scope.run import fill_store
     from tenfold.rooms.scope.store import open_store
-    from tenfold.rooms.scope.trainer import Units
+    from tenfold.rooms.scope.trainer import UNITS
 
-    run = open_run(cfg, call, room=ROOM, verb="harvest", schema=config.SCHEMA, units=Units())
+    run = open_run(cfg, call, room=ROOM, verb="harvest", schema=config.SCHEMA, units=UNITS)
     fill_store(cfg, run=run, trusted=call.trusted)
     store = open_store(run.path / "harvest")
     return {"store": str(run.path / "harvest"), "items": store.items, "sites": list(store.sites)}
@@ -190,7 +190,7 @@ def _harvest(cfg: config.Harvest, call: Call) -> Json:
 def _suite(cfg: config.Suite, call: Call) -> Json:
     from tenfold.rooms.scope.run import train
     from tenfold.rooms.scope.suite import open_suite
-    from tenfold.rooms.scope.trainer import Units
+    from tenfold.rooms.scope.trainer import UNITS
 
     run = open_run(
         cfg,
@@ -199,7 +199,7 @@ def _suite(cfg: config.Suite, call: Call) -> Json:
         verb="suite",
         seed=cfg.seeds[0],
         schema=config.SCHEMA,
-        units=Units(),
+        units=UNITS,
     )
     train(cfg, run=run, trusted=call.trusted)
     made = {"report": run.path / "report.html", "pages": run.out / "dash" / "index.html"}

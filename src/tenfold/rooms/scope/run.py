@@ -29,7 +29,7 @@ from tenfold.rooms.scope.live import LiveData
 from tenfold.rooms.scope.places import Place, find_places
 from tenfold.rooms.scope.store import STORE, Store, open_store
 from tenfold.rooms.scope.suite import FOLDER, Manifest, open_suite, write_manifest
-from tenfold.rooms.scope.trainer import Units
+from tenfold.rooms.scope.trainer import UNITS
 from tenfold.rooms.scope.training import fit, spread, store_data
 
 HARVEST, DONE = "harvest", "stages"
@@ -83,7 +83,7 @@ def create_run(cfg: config.Suite | config.Harvest, *, verb: str, options: Option
         verb=verb,
         seed=cfg.seeds[0] if isinstance(cfg, config.Suite) else 0,
         schema=config.SCHEMA,
-        units=Units(),
+        units=UNITS,
         options=options,
     )
 
@@ -104,7 +104,7 @@ def resume(
         trusted: whether the saved FILE.py:FUNCTION may be run.
     """
     cfg = decode_saved(Path(path), config.Suite, schema=config.SCHEMA)
-    run = Run.resume(Path(path), cfg, units=Units(), options=options)
+    run = Run.resume(Path(path), cfg, units=UNITS, options=options)
     return train(cfg, specimen, run=run, trusted=trusted)
 
 

@@ -29,36 +29,20 @@ from tenfold.rooms.scope.data import Batch, SuiteData
 from tenfold.rooms.scope.places import Place
 
 UNITS = {
-    "fvu": "share of the variance, held out, mean of all dictionaries",
-    "l0_error": "share by which L0 misses its target, held out, mean of all",
-    "dead": "share of the latents without a firing for long, mean of all",
-}
-LANE_UNITS = {
     "fvu": "share of the variance, held out",
+    "l0_error": "share by which L0 misses its target, held out",
+    "dead_share": "share of the latents without a firing for long, training rows",
     "l0": "active latents a row, held out",
     "dead": "latents without a firing for long, training rows",
 }
+"""By the first word of a metric: alone it is the mean of all dictionaries, before a site and a
+dictionary that one's."""
+SHOWN_OF_LANES = ("fvu", "l0", "dead")
+"""Metrics that are logged of every dictionary."""
 MONITOR_ROWS = 1_024
 """Held-out rows of each site looked at while training."""
 STACK_ENTRIES = 1 << 28
 """Pre-activations of one step that a stack on a GPU may hold."""
-
-
-class Units(dict[str, str]):
-    """Units of metrics whose sites are not known before the model is there.
-
-    Listed are the means of a suite; a name with a site and a dictionary behind it is known by
-    its first word.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(UNITS)
-
-    def __contains__(self, name: object) -> bool:
-        return super().__contains__(name) or str(name).partition("/")[0] in LANE_UNITS
-
-    def __missing__(self, name: str) -> str:
-        return LANE_UNITS[name.partition("/")[0]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,11 +298,11 @@ class SuiteTrainer:
         missed = [(seen[f"l0/{lane.name}"] / lane.target_l0 - 1).abs() for lane in lanes]
         dead = [seen[f"dead/{lane.name}"] / lane.width for lane in lanes]
         fvu = [seen[f"fvu/{lane.name}"] for lane in lanes]
-        named = {"fvu": fvu, "l0_error": missed, "dead": dead}
+        named = {"fvu": fvu, "l0_error": missed, "dead_share": dead}
         return {name: torch.stack(values).mean() for name, values in named.items()}
 
     def _chosen(self, seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        names = (f"{metric}/{lane.name}" for metric in LANE_UNITS for lane in self.lanes)
+        names = (f"{metric}/{lane.name}" for metric in SHOWN_OF_LANES for lane in self.lanes)
         return {name: seen[name] for name in names}
 
     def dictionaries(self) -> Iterator[tuple[Lane, Dictionary]]:

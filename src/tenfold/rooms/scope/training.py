@@ -26,7 +26,7 @@ from tenfold.rooms.scope.data import StoreData, SuiteData, bucket_rows, refuse_u
 from tenfold.rooms.scope.places import Place
 from tenfold.rooms.scope.store import Store, open_store
 from tenfold.rooms.scope.suite import Entry
-from tenfold.rooms.scope.trainer import Lane, Stack, SuiteTrainer, Units, start
+from tenfold.rooms.scope.trainer import UNITS, Lane, Stack, SuiteTrainer, start
 
 PIECES = "pieces"
 """Where a run keeps the runs and results of its worker processes."""
@@ -239,7 +239,7 @@ def train_piece(piece: Piece) -> Json:
     path = Path(piece.path)
     own = replace(piece.cfg, sites=(str(piece.place),), store=piece.store, workers="1", live=False)
     if (path / "config.json").exists():
-        run = Run.resume(path, own, units=Units(), options=piece.options)
+        run = Run.resume(path, own, units=UNITS, options=piece.options)
     else:
         run = Run.create(
             own,
@@ -247,7 +247,7 @@ def train_piece(piece: Piece) -> Json:
             verb="suite",
             seed=own.seeds[0],
             schema=config.SCHEMA,
-            units=Units(),
+            units=UNITS,
             options=piece.options,
             path=path,
         )
