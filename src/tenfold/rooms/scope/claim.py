@@ -41,7 +41,7 @@ from tenfold.engine.run import Options, Run
 from tenfold.parts.sae.specimen import Specimen
 from tenfold.parts.sae.subject import Subject, load_or_train
 from tenfold.rooms.scope import config
-from tenfold.rooms.scope.claim_config import Claim, Plan, make_plan
+from tenfold.rooms.scope.claim_config import ATTENTION, MLP, RESIDUAL, Claim, Plan, make_plan
 from tenfold.rooms.scope.eval import evaluate
 from tenfold.rooms.scope.evaluation.figures import front_figures, position_figures
 from tenfold.rooms.scope.evaluation.matched import Evaluation, front, read_front
@@ -64,7 +64,6 @@ FIRST_PLACES = 4
 """Positions at the start of a window that count as first."""
 SETTLED_PLACE = 32
 """From this position on a window counts as settled."""
-RESIDUAL, ATTENTION, MLP = "blocks.{}", "blocks.{}.attn.out:in", "blocks.{}.mlp_post_norm"
 
 MORE = Rule(kind="at_least", margin=10.0, unit="% more")
 EASIER = Rule(kind="at_least", margin=20.0, unit="% lower")
@@ -123,7 +122,7 @@ def make_arms(claim: Claim, plan: Plan, subject: Subject, run: Run) -> list[Arm]
     return [
         Arm(
             name="base",
-            suite=plan.suite(sites=tuple(subject.sites()), both_widths=True),
+            suite=plan.suite(sites=plan.sites, both_widths=True),
             trained_on=base,
             evaluated_on={"base": base, "base on tuned": tuned},
             only_site=plan.kind_site,
@@ -218,7 +217,7 @@ def cost_against(found: Mapping[str, Json], plan: Plan, rival: str, *, seed: int
     return percent_more(
         [
             (read(RESIDUAL.format(block), l0), read(rival.format(block), l0))
-            for block in range(plan.subject.decoder.depth)
+            for block in plan.blocks
             for l0 in plan.matched_l0
         ]
     )
@@ -226,7 +225,7 @@ def cost_against(found: Mapping[str, Json], plan: Plan, rival: str, *, seed: int
 
 def ease_of_first(found: Mapping[str, Json], plan: Plan, *, seed: int) -> float | None:
     """Return by how many percent the first positions cost less loss than settled ones."""
-    sites = {RESIDUAL.format(block) for block in range(plan.subject.decoder.depth)}
+    sites = {RESIDUAL.format(block) for block in plan.blocks}
     first: list[float] = []
     settled: list[float] = []
     for entry in found["base"]["entries"].values():
@@ -404,10 +403,9 @@ def _notes(claim: Claim, plan: Plan, subject: Json) -> tuple[str, ...]:
 def estimate(claim: Claim) -> Json:
     """Return the size of the work, for --dry-run."""
     plan = make_plan(claim)
-    sites = 3 * plan.subject.decoder.depth
     each = len(plan.target_l0) * len(plan.seeds)
     return {
-        "dictionaries": each * (2 * sites + 3),
+        "dictionaries": each * (2 * len(plan.sites) + 3),
         "steps_each": -(-plan.rows // plan.batch),
         "subject_steps": plan.subject.steps,
         "evaluation_tokens": plan.evaluation_tokens,

@@ -12,6 +12,8 @@ from tenfold.parts.sae.subject_config import SubjectConfig
 from tenfold.rooms.scope import config
 
 Scale = Literal["quick", "laptop", "full", "gpu"]
+RESIDUAL, ATTENTION, MLP = "blocks.{}", "blocks.{}.attn.out:in", "blocks.{}.mlp_post_norm"
+"""The sites of a block: the stream after it, its heads, what its feed-forward layer adds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,8 @@ class Plan:
     """Everything a scale fixes."""
 
     subject: SubjectConfig
+    blocks: tuple[int, ...]
+    """Whose sites have dictionaries."""
     widths: tuple[int, int]
     """Latents of the narrower and the wider dictionaries."""
     target_l0: tuple[float, ...]
@@ -52,6 +56,12 @@ class Plan:
     """Updates that make the tuned model from the base model."""
     threads: int = 2
     """CPU threads: fixed, so that the result is the same on machines with more."""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Gemma Scope's sites of the blocks."""
+        kinds = (RESIDUAL, ATTENTION, MLP)
+        return tuple(site.format(block) for block in self.blocks for site in kinds)
 
     def suite(self, *, sites: tuple[str, ...] = (), both_widths: bool = False) -> config.Suite:
         """Return what one suite of the claim is told."""
@@ -79,6 +89,7 @@ def make_plan(claim: Claim) -> Plan:
 def _quick(text: str) -> Plan:
     return Plan(
         subject=subject_config.quick(text),
+        blocks=(1,),
         widths=(256, 512),
         target_l0=(12.0, 24.0),
         matched_l0=(16.0,),
@@ -95,6 +106,7 @@ def _quick(text: str) -> Plan:
 def _laptop(text: str) -> Plan:
     return Plan(
         subject=subject_config.laptop(text),
+        blocks=(0, 1, 2, 3),
         widths=(512, 1_024),
         target_l0=(12.0, 38.0),
         matched_l0=(16.0, 32.0),
@@ -131,6 +143,7 @@ def _gpu(text: str) -> Plan:
     return replace(
         _full(text),
         subject=replace(subject_config.laptop(text), decoder=decoder, steps=4_000, batch=64),
+        blocks=(1, 4, 7),
         widths=(4_096, 16_384),
         rows=4_000 * 4_096,
         batch=4_096,

@@ -62,8 +62,15 @@ class Pool:
         """
         waiting = iter(tasks)
         count = min(self.threads, len(tasks))
-        ended = [self._executor.submit(self._work, waiting) for _ in range(count)]
-        wait(ended)
+        usual = torch.get_num_threads()
+        # The library behind products has one number of threads for the whole process, and would
+        # give each worker's product that many.
+        torch.set_num_threads(1)
+        try:
+            ended = [self._executor.submit(self._work, waiting) for _ in range(count)]
+            wait(ended)
+        finally:
+            torch.set_num_threads(usual)
         for one in ended:
             one.result()
 
