@@ -220,7 +220,15 @@ def test_two_hundred_steps_keep_the_dense_steps_loss_curve():
 
 
 @pytest.mark.parametrize(
-    "name", ["linear", "three lanes", "several blocks of rows", "topk with dead latents"]
+    "name",
+    [
+        "linear",
+        "three lanes",
+        "several blocks of rows",
+        "a skip transcoder",
+        "topk with dead latents",
+        "batchtopk of two",
+    ],
 )
 def test_results_do_not_depend_on_the_number_of_threads(name):
     case = CASES[name]
@@ -229,6 +237,47 @@ def test_results_do_not_depend_on_the_number_of_threads(name):
         take_steps(trainer, case, 4)
     for trainer in trainers[1:]:
         assert_same_bits(trainer, trainers[0])
+
+
+def test_a_dictionary_of_a_stack_trains_as_it_does_alone():
+    case = CASES["three lanes"]
+    whole = new_trainer(case, "sparse")
+    take_steps(whole, case, 4)
+    for lane, target in enumerate(case.target_l0):
+        alone = new_trainer(dataclasses.replace(case, target_l0=(target,)), "sparse")
+        for name, value in alone.dictionary.named_parameters():
+            value.data.copy_(dict(new_stack(case).named_parameters())[name].data[lane])
+        for step in range(4):
+            alone.update(rows_of(case, step)[lane : lane + 1], step)
+        for name, value in whole.dictionary.named_parameters():
+            assert torch.equal(dict(alone.dictionary.named_parameters())[name][0], value[lane])
+
+
+def test_parameters_put_elsewhere_in_memory_are_found_again():
+    case = CASES["a skip transcoder"]
+    trainers = [new_trainer(case, "sparse") for _ in range(2)]
+    for trainer in trainers:
+        take_steps(trainer, case, 2)
+    moved = trainers[0]
+    for parameter in moved.dictionary.parameters():
+        parameter.data = parameter.data.clone()
+    moved.moments.load_state(*moved.moments.state())
+    moved.moments.touched = moved.moments.touched.clone()
+    kernels.lay_out(moved.dictionary)
+    for trainer in trainers:
+        take_steps(trainer, case, 2, first=2)
+    assert_same_bits(*trainers)
+
+
+@pytest.mark.parametrize("name", ["linear", "topk with dead latents", "batchtopk"])
+def test_batches_of_another_size_are_trained_on_like_dense_ones(name):
+    dense, sparse = (new_trainer(CASES[name], kernel) for kernel in ("dense", "sparse"))
+    for step, batch in enumerate((70, 300, 20, 70)):
+        case = dataclasses.replace(CASES[name], batch=batch)
+        for trainer in (dense, sparse):
+            take_steps(trainer, case, 1, first=step)
+    assert_close(sparse.dictionary, dense.dictionary)
+    assert_close_states(sparse, dense)
 
 
 @pytest.mark.parametrize("name", ["linear", "a skip transcoder", "topk whose latents die"])

@@ -1,13 +1,15 @@
 """Each compiled loop beside a plain NumPy twin, and as plain Python."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tenfold.engine.rng import stream
-from tenfold.rooms.jumprelu.kernels import cpu, entries, largest, latents
+from tenfold.rooms.jumprelu.kernels import cpu, entries, lane_arrays, largest, latents, workers
 from tenfold.rooms.jumprelu.kernels.workers import Pool, Room, pool_of
 
 
@@ -33,9 +35,9 @@ def test_entries_are_those_above_threshold_less_half_a_window(width, half):
     b_enc, theta = floats(width, seed=3), np.abs(floats(width, seed=4)) * 2
     block = entries.Block(0, 40)
     room = Room()
-    entries.choose_above(
-        block, torch.from_numpy(x), torch.from_numpy(w_enc), b_enc, theta, half, room
-    )
+    columns, low = entries.columns_of(torch.from_numpy(w_enc)), np.empty(width, np.float32)
+    cpu.lower_bounds(b_enc, theta, half, low)
+    entries.choose_above(block, torch.from_numpy(x), columns, b_enc, low, room)
     z = x @ w_enc.T + b_enc
     # What is within a rounding of the bound may be there or not.
     clear = np.abs(z - theta + np.float32(half)) > 1e-5
@@ -54,9 +56,8 @@ def test_room_for_entries_grows_without_losing_any():
     x, w_enc = np.abs(floats(64, 4)), np.abs(floats(3_000, 4, seed=1))
     zero = np.zeros(3_000, np.float32)
     block = entries.Block(0, 64)
-    entries.choose_above(
-        block, torch.from_numpy(x), torch.from_numpy(w_enc), zero, zero, 0.0, Room()
-    )
+    columns = entries.columns_of(torch.from_numpy(w_enc))
+    entries.choose_above(block, torch.from_numpy(x), columns, zero, zero, Room())
     assert block.number == 64 * 3_000  # all are positive
 
 
@@ -76,11 +77,11 @@ def test_the_largest_of_a_row_are_kept_ties_to_the_lower_latent(seed, k, levels)
     rows, width = 5, 90
     z = stream(seed, "ties").integers(-levels, levels, size=(rows, width)).astype(np.float32)
     # One input dimension a latent, so that products are exact.
-    eye = torch.eye(width)
+    columns = entries.columns_of(torch.eye(width))
     block = entries.Block(0, rows)
     names = np.arange(width, dtype=np.int32)
     entries.choose_largest(
-        block, torch.from_numpy(z), eye, np.zeros(width, np.float32), k, names, Room()
+        block, torch.from_numpy(z), columns, np.zeros(width, np.float32), k, names, Room()
     )
     for row in range(rows):
         order = np.lexsort((names, -z[row]))[:k]
@@ -140,7 +141,7 @@ def test_rebuilt_rows_slopes_and_windows_are_those_of_plain_products(everything,
     slots = np.zeros(len(row), np.float32)
     chosen = cpu.Chosen(latent.astype(np.int32), z[row, latent], slots, starts)
     for rebuild in (cpu.rebuild_rows, cpu.rebuild_rows.py_func):
-        e, l0, total = np.tile(start, (rows, 1)), np.zeros(rows, "f4"), np.zeros(outer, "f4")
+        e, l0, total = start - goal, np.zeros(rows, "f4"), np.zeros(outer, "f4")
         window = cpu.Window(half, by_row, target, np.ones((width, 3), np.float32))
         kept = cpu.Kept(
             everything,
@@ -150,7 +151,7 @@ def test_rebuilt_rows_slopes_and_windows_are_those_of_plain_products(everything,
             np.zeros(rows + 1, np.int64),
             np.ones(width, np.int32),
         )
-        squares = rebuild(chosen, theta, w_dec, goal, -1.0, e, window, kept, l0, total)
+        squares = rebuild(chosen, theta, w_dec, e, window, kept, l0, total)
         active = z > theta
         expected = start + (z * active) @ w_dec - goal
         slopes = expected @ w_dec.T
@@ -169,6 +170,21 @@ def test_rebuilt_rows_slopes_and_windows_are_those_of_plain_products(everything,
         weights = (l0 - target if by_row else np.ones(rows))[:, None]
         sums = np.stack([inside, inside * weights, inside * slopes], axis=-1).sum(axis=0)
         np.testing.assert_allclose(window.sums, sums, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("own_goal", [True, False])
+def test_rows_begin_as_centred_inputs_and_as_what_their_goal_lacks(own_goal):
+    raw, shift = floats(7, 5), floats(5, seed=1)
+    inputs = raw / np.float32(3) - shift
+    for begin in (cpu.begin_rows, cpu.begin_rows.py_func):
+        x = np.empty_like(raw)
+        outer = 9 if own_goal else 5
+        start, e = floats(outer, seed=2), np.empty((7, outer), np.float32)
+        goal, scale = (floats(7, outer, seed=3), 2.0) if own_goal else (x, 1.0)
+        begin(raw, 3.0, shift, x, goal, scale, start, e)
+        np.testing.assert_allclose(x, inputs, rtol=1e-6)
+        expected = start - (goal / np.float32(2) if own_goal else inputs)
+        np.testing.assert_allclose(e, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("number", [0, 1, 4, 7])
@@ -223,14 +239,53 @@ def test_a_task_that_fails_is_reported_and_the_pool_goes_on():
     assert len(seen) == 1
 
 
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_the_failure_of_one_worker_leaves_the_other_tasks_to_the_rest(threads):
+    seen = []
+
+    def task(number, _):
+        if number == 3:
+            raise ValueError("as asked")
+        seen.append(number)
+
+    with pytest.raises(ValueError, match="as asked"):
+        Pool(threads).run(functools.partial(task, number) for number in range(20))
+    assert sorted(seen) == ([0, 1, 2] if threads == 1 else [n for n in range(20) if n != 3])
+
+
 def test_a_workers_memory_is_reused_and_grows():
     room = Room()
     small = room.take("a", 3, 4)
-    assert room.take("a", 2, 6).data_ptr() == small.data_ptr()
-    assert room.take("a", 40).shape == (40,)
-    assert room.take("b", 2, dtype=torch.int32).dtype == torch.int32
+    assert room.take("a", 3, 4) is small
+    assert room.take("a", 2, 6).tensor.data_ptr() == small.tensor.data_ptr()
+    small.tensor.fill_(7)
+    assert (small.array == 7).all()
+    large = room.take("a", 40)
+    assert large.tensor.shape == large.array.shape == (40,)
+    assert room.take("a", 3, 4).tensor.data_ptr() == large.tensor.data_ptr()
+    assert room.take("b", 2, dtype=torch.int32).array.dtype == np.int32
 
 
-def test_blocks_of_rows_depend_on_the_batch_alone_and_stay_in_their_range():
+def test_a_workers_memory_does_not_remember_every_shape_it_ever_had():
+    room = Room()
+    for size in range(1, 10 * workers.MOST_SHAPES):
+        assert room.take("a", size).array.shape == (size,)
+    assert len(room._shaped) <= workers.MOST_SHAPES
+
+
+def test_blocks_of_rows_depend_on_batch_and_width_alone_and_stay_in_their_range():
     sizes = [entries.rows_of_block(batch) for batch in (1, 64, 700, 1_024, 2_048, 100_000)]
     assert sizes == [64, 64, 96, 128, 256, 256]
+    narrow = [entries.rows_of_block(512, width) for width in (4, 256, 512, 1_024, 100_000)]
+    assert narrow == [256, 256, 128, 64, 64]
+
+
+@given(width=st.integers(1, 100_000))
+@example(width=2_048)
+def test_ranges_of_latents_are_few_and_hold_each_latent_once(width):
+    ranges = lane_arrays.ranges_of(width)
+    assert [first for first, _ in ranges[1:]] == [last for _, last in ranges[:-1]]
+    assert ranges[0][0] == 0
+    assert ranges[-1][1] == width
+    assert len(ranges) <= lane_arrays.RANGES
+    assert all(last - first >= lane_arrays.LEAST_LATENTS for first, last in ranges[:-1])

@@ -53,7 +53,8 @@ class Window(NamedTuple):
     """Whether rows have prices of their own, in proportion to L0 less the target."""
     target: float
     sums: Floats
-    """[M, 3]: number of entries, sum of their rows' weights, sum of e . d_i."""
+    """[M, 3]: number of entries, sum of their rows' weights, sum of e . d_i; left as they are
+    without thresholds."""
 
 
 class Kept(NamedTuple):
@@ -73,12 +74,34 @@ class Kept(NamedTuple):
 
 
 @jit
-def centre_rows(x_RD: Floats, scale: float, b_D: Floats, out_RD: Floats) -> None:
-    """Write x / C - b."""
-    divisor = np.float32(scale)
-    for row in range(x_RD.shape[0]):
-        for d in range(x_RD.shape[1]):
-            out_RD[row, d] = x_RD[row, d] / divisor - b_D[d]
+def begin_rows(
+    raw_RD: Floats,
+    scale: float,
+    shift_D: Floats,
+    x_RD: Floats,
+    goal_RO: Floats,
+    goal_scale: float,
+    start_O: Floats,
+    e_RO: Floats,
+) -> None:
+    """Write the encoder's inputs of rows, and what their residuals have before any latent.
+
+    Args:
+        raw_RD: the rows.
+        scale: C, their divisor.
+        shift_D: what is subtracted from inputs.
+        x_RD: takes raw / C - shift.
+        goal_RO: what the rows should be; may be `x_RD`.
+        goal_scale: their divisor.
+        start_O: what is rebuilt without any latent.
+        e_RO: takes start - goal / goal_scale.
+    """
+    divisor, goal_divisor = np.float32(scale), np.float32(goal_scale)
+    for row in range(len(raw_RD)):
+        for d in range(len(shift_D)):
+            x_RD[row, d] = raw_RD[row, d] / divisor - shift_D[d]
+        for o in range(len(start_O)):
+            e_RO[row, o] = start_O[o] - goal_RO[row, o] / goal_divisor
 
 
 @jit
@@ -259,8 +282,6 @@ def rebuild_rows(
     chosen: Chosen,
     theta_M: Floats,
     w_dec_MO: Floats,
-    goal_RO: Floats,
-    sign: float,
     e_RO: Floats,
     window: Window,
     kept: Kept,
@@ -276,9 +297,7 @@ def rebuild_rows(
         chosen: entries of the block.
         theta_M: thresholds; entries above are active.
         w_dec_MO: decoder.
-        goal_RO: what the rows should be.
-        sign: -1 subtracts the goal, 1 adds it (a goal that is itself x_hat - x).
-        e_RO: holds the rows' start (b_dec and a skip), takes x_hat minus goal.
+        e_RO: holds the residuals without any latent, takes those with all that are active.
         window: takes the sums over entries inside the window.
         kept: takes the entries that the latents need.
         l0_R: takes the number of active entries.
@@ -289,18 +308,17 @@ def rebuild_rows(
     """
     num_rows = len(e_RO)
     _decode(chosen, theta_M, w_dec_MO, e_RO, l0_R)
-    flip = np.float32(sign)
     total = 0.0
     sum_O[:] = 0
     for row in range(num_rows):
-        e_O, goal_O = e_RO[row], goal_RO[row]
+        e_O = e_RO[row]
         squares = np.float32(0)
         for o in range(len(e_O)):
-            e_O[o] += flip * goal_O[o]
             sum_O[o] += e_O[o]
             squares += e_O[o] * e_O[o]
         total += float(squares)
-    window.sums[:] = 0
+    if window.half > 0:
+        window.sums[:] = 0
     kept.counts[:] = 0
     fill = 0
     # Tile by tile, so that the tile's decoder rows stay in the core's cache for all rows.
