@@ -55,7 +55,11 @@ def parse(verb: Verb, args: Sequence[str], *, words: str) -> Invocation:
         parsed, unknown = _tyro(verb, form, rest, words=words)
     if unknown:
         raise _unknown_word(verb, form, unknown, words=words)
-    return Invocation(config=parsed.config, call=parsed.call)
+    call = parsed.call
+    if isinstance(call, Call):
+        typed = tuple(word.partition("=")[0] for word in rest if word.startswith("--"))
+        call = dataclasses.replace(call, typed=typed)
+    return Invocation(config=parsed.config, call=call)
 
 
 def _tyro(verb: Verb, form: Any, args: Sequence[str], *, words: str) -> tuple[Any, list[str]]:

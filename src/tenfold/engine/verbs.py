@@ -57,10 +57,12 @@ class Call:
     saved: tyro.conf.Suppress[bool] = False
     """Whether the config was read from a run directory, whose code is not to be run unasked."""
 
-    @property
-    def trusted(self) -> bool:
-        """Whether the user typed what is run, code of the user's own included."""
-        return not self.saved and not self.from_run
+    typed: tyro.conf.Suppress[tuple[str, ...]] = ()
+    """Options that were typed, such as --seed; set by the command line."""
+
+    def trusts(self, option: str) -> bool:
+        """Whether the user typed what `option` names, not only a run that was saved."""
+        return option in self.typed or not (self.saved or self.from_run)
 
     def __post_init__(self) -> None:
         for name in ("stop_after", "checkpoint_minutes", "checkpoint_steps"):

@@ -95,7 +95,7 @@ def test_what_was_chosen_is_told_before_the_first_step(whole):
 
 def test_metrics_are_logged_for_the_suite_and_each_dictionary(whole):
     metrics = read_metrics(whole.path / "metrics.jsonl")
-    assert {"fvu", "l0_error", "dead", "fvu/blocks.0/w24_l0_2_s0"} <= set(metrics)
+    assert {"fvu", "l0_error", "dead_share", "fvu/blocks.0/w24_l0_2_s0"} <= set(metrics)
     assert metrics["fvu"][-1][1] < metrics["fvu"][0][1]
 
 

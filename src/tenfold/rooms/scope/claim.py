@@ -34,12 +34,15 @@ from tenfold.engine.claim import (
 )
 from tenfold.engine.config import Json, encode
 from tenfold.engine.device import choose
+from tenfold.engine.errors import TenfoldError
 from tenfold.engine.origin import version
 from tenfold.engine.report.figures import Table
 from tenfold.engine.report.page import write_page
 from tenfold.engine.run import Options, Run
 from tenfold.parts.sae.specimen import Specimen
 from tenfold.parts.sae.subject import Subject, load_or_train
+from tenfold.parts.text.corpus import Corpus, load_corpus
+from tenfold.parts.text.packing import KINDS
 from tenfold.rooms.scope import config
 from tenfold.rooms.scope.claim_config import ATTENTION, MLP, RESIDUAL, Claim, Plan, make_plan
 from tenfold.rooms.scope.eval import evaluate
@@ -94,6 +97,7 @@ def run_claim(claim: Claim, *, run: Run) -> ClaimResult:
     with run:
         run.introduce({name: str(value) for name, value in estimate(claim).items()})
         options = replace(run.options, stop_after=0)
+        _refuse_one_kind(load_corpus(plan.subject.text), claim)
         subject = load_or_train(plan.subject, options=options, device=choose().device)
         found: dict[str, Json] = {}
         for arm in make_arms(claim, plan, subject, run):
@@ -105,6 +109,17 @@ def run_claim(claim: Claim, *, run: Run) -> ClaimResult:
         if claim.results:
             save_claim(result, Path(claim.results))
     return result
+
+
+def _refuse_one_kind(corpus: Corpus, claim: Claim) -> None:
+    """Refuse text whose restriction to code or to prose would be an endless stream of nothing."""
+    for split, packed in corpus.splits.items():
+        for number, kind in enumerate(KINDS):
+            if not (packed.kinds == number).any():
+                raise TenfoldError(
+                    f"{claim.text or 'the text'} has no {kind} in the split {split!r}; the claim "
+                    "compares code with prose: give more files of both, such as .py and .txt"
+                )
 
 
 def make_arms(claim: Claim, plan: Plan, subject: Subject, run: Run) -> list[Arm]:

@@ -61,7 +61,7 @@ class Compare:
     measure: Literal["fvu", "delta_loss"] = "fvu"
     """What is read at equal L0."""
     site: str = ""
-    """Only this site; empty: all of them together is allowed for `by=site` only."""
+    """Only this site, IN->OUT for transcoders; empty: all sites, with `by=site` only."""
     reference: str = ""
     """The value that others are compared with; empty: the first."""
     l0: tuple[float, ...] = ()
@@ -182,7 +182,7 @@ def _harvest(cfg: config.Harvest, call: Call) -> Json:
     from tenfold.rooms.scope.trainer import UNITS
 
     run = open_run(cfg, call, room=ROOM, verb="harvest", schema=config.SCHEMA, units=UNITS)
-    fill_store(cfg, run=run, trusted=call.trusted)
+    fill_store(cfg, run=run, trusted=call.trusts("--subject.source"))
     store = open_store(run.path / "harvest")
     return {"store": str(run.path / "harvest"), "items": store.items, "sites": list(store.sites)}
 
@@ -201,7 +201,7 @@ def _suite(cfg: config.Suite, call: Call) -> Json:
         schema=config.SCHEMA,
         units=UNITS,
     )
-    train(cfg, run=run, trusted=call.trusted)
+    train(cfg, run=run, trusted=call.trusts("--subject.source"))
     made = {"report": run.path / "report.html", "pages": run.out / "dash" / "index.html"}
     return {
         "run": str(run.path),

@@ -194,6 +194,7 @@ def laptop() -> Suite:
         subject=Subject(source="laptop"),
         widths=(1_024,),
         target_l0=(8.0, 16.0, 32.0),
+        evaluation_tokens=65_536,
     )
 
 

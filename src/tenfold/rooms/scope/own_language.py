@@ -21,8 +21,8 @@ from tenfold.rooms.scope.language import escape, next_token_loss
 
 BYTES = tuple(escape(bytes([value])) for value in range(256))
 """How the bytes read: the vocabulary of a model of bytes."""
-SAMPLE = "The quick brown fox jumps over 13 lazy dogs;\n\tÄÖÜ é 你好 <|end|>"
-"""Text whose tokens tell one tokenizer from another."""
+SAMPLED_DOCUMENTS, SAMPLED_CHARACTERS = 64, 256
+"""Documents, and characters of each, whose tokens tell one tokenizer from another."""
 
 
 def bytes_of(text: str) -> list[int]:
@@ -72,19 +72,16 @@ def language_model(
     def tokenize(several: list[str]) -> list[list[int]]:
         found = [list(encode(one)) for one in several]
         for tokens in found:
-            if tokens and not 0 <= min(tokens) <= max(tokens) < len(vocabulary):
-                raise TenfoldError(
-                    f"encode gave token {max(tokens)}, the vocabulary has {len(vocabulary)}; give "
-                    "the whole vocabulary"
-                )
+            _refuse_unknown(tokens, vocabulary, source="encode gave")
         return found
 
+    _refuse_unknown(begin, vocabulary, source="begin has")
     packing = texts.Packing(context=context, begin=tuple(begin), between=tuple(begin), pad=0)
+    documents = texts.read_texts(str(text), field=text_field)
+    # Of the text itself: a tokenizer may know no other characters.
+    sample = tokenize([d.text[:SAMPLED_CHARACTERS] for d in documents[:SAMPLED_DOCUMENTS]])
     windows = texts.load_windows(
-        texts.read_texts(str(text), field=text_field),
-        packing,
-        tokenize,
-        tokenizer_digest=digest([list(encode(SAMPLE)), list(vocabulary)]),
+        documents, packing, tokenize, tokenizer_digest=digest([sample, list(vocabulary)])
     )
     left_out = torch.tensor(sorted(special), dtype=torch.int64)
 
@@ -129,3 +126,12 @@ def language_model(
         special=tuple(special),
         licence=licence,
     )
+
+
+def _refuse_unknown(tokens: Sequence[int], vocabulary: Sequence[str], *, source: str) -> None:
+    for token in (min(tokens, default=0), max(tokens, default=0)):
+        if not 0 <= token < len(vocabulary):
+            raise TenfoldError(
+                f"{source} token {token}, the vocabulary has {len(vocabulary)}; give the whole "
+                "vocabulary"
+            )

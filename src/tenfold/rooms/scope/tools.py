@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenfold.engine import device
-from tenfold.engine.config import Json, decode
-from tenfold.engine.errors import TenfoldError
+from tenfold.engine.config import Json, decode, encode
+from tenfold.engine.errors import TenfoldError, unknown_name
 from tenfold.engine.files import runs_root
 from tenfold.engine.run import Options, find_run
 from tenfold.engine.verbs import Plain
 from tenfold.parts.sae.specimen import Specimen
 from tenfold.rooms.scope import config
+from tenfold.rooms.scope.places import ARROW
 from tenfold.rooms.scope.suite import MANIFEST, SavedSuite, open_suite
 
 if TYPE_CHECKING:
     from tenfold.rooms.scope import cli
+    from tenfold.rooms.scope.evaluation.matched import Point
     from tenfold.rooms.scope.steer import Edit
 
 SAVED = "saved"
@@ -43,14 +46,38 @@ def open_model(
     """Open the model that a command names, or the one its suite was trained on.
 
     Code that only the suite names is not run.
+
+    Raises:
+        TenfoldError: if the suite names no subject, or code, or another model than its own.
     """
     from tenfold.rooms.scope.subjects import open_subject
 
-    trusted = subject.source != SAVED
-    if not trusted:
-        saved = decode(config.Subject, suite.manifest.subject, path="subject")
-        subject = replace(saved, text=subject.text or saved.text, download=subject.download)
-    return open_subject(subject, options=Options(quiet=quiet), device=device, trusted=trusted)
+    options = Options(quiet=quiet)
+    if subject.source != SAVED:
+        return open_subject(subject, options=options, device=device)
+    if not suite.manifest.subject:
+        raise TenfoldError(
+            f"the suite {suite.path} does not say how to open {suite.manifest.model}; name the "
+            "model by --subject.source"
+        )
+    saved = decode(config.Subject, suite.manifest.subject, path="subject")
+    named = _changed(subject) | {"download": subject.download}
+    specimen = open_subject(replace(saved, **named), options=options, device=device, trusted=False)
+    # Other text or longer windows are another identity because they were asked for.
+    is_same = encode(specimen.identity) == suite.manifest.identity
+    if not is_same and not named.keys() & {"text", "text_field", "context"}:
+        raise TenfoldError(
+            f"{saved.source} is not the {suite.manifest.model} that the suite {suite.path} was "
+            "trained on: weights or data differ; name the model to use by --subject.source"
+        )
+    return specimen
+
+
+def _changed(subject: config.Subject) -> dict[str, Any]:
+    """Return the fields that are not as they come, its source apart."""
+    plain = config.Subject(source=subject.source)
+    found = {field.name: getattr(subject, field.name) for field in fields(subject)}
+    return {name: value for name, value in found.items() if value != getattr(plain, name)}
 
 
 def list_sites(cfg: cli.Sites, *, quiet: bool) -> Any:
@@ -103,23 +130,9 @@ def evaluate_suite(cfg: cli.Evaluate, call: Plain) -> Json:
 
 def compare_fronts(cfg: cli.Compare, call: Plain) -> Any:
     """Return a row for each comparison at an equal L0."""
-    from tenfold.rooms.scope.evaluation.matched import compare, front, fronts_by, open_evaluation
+    from tenfold.rooms.scope.evaluation.matched import compare
 
-    paths = [_find_evaluation(name, call) for name in cfg.evaluations]
-    wanted = {"site": cfg.site} if cfg.site else {}
-    if len(paths) == 1:
-        fronts = fronts_by(open_evaluation(paths[0]), cfg.by, cfg.measure, **wanted)
-    elif len(paths) == 2:
-        names = [path.name for path in paths]
-        named = cfg.evaluations if names[0] == names[1] else names
-        fronts = {
-            name: front(open_evaluation(path), cfg.measure, **wanted)
-            for name, path in zip(named, paths, strict=True)
-        }
-    else:
-        raise TenfoldError(f"{len(paths)} evaluations; give one, or two to compare them")
-    _refuse_mixed(fronts, by=cfg.by if len(paths) == 1 else "", site=cfg.site)
-    reference = cfg.reference or next(iter(fronts))
+    fronts = _read_fronts(cfg, call)
     return [
         {
             "L0": match.ours.l0,
@@ -132,25 +145,79 @@ def compare_fronts(cfg: cli.Compare, call: Plain) -> Any:
             "high": match.lower.interval and match.lower.interval.high,
             "over": match.lower.over,
         }
-        for match in compare(fronts, reference=reference, l0=cfg.l0)
+        for match in compare(fronts, reference=cfg.reference or next(iter(fronts)), l0=cfg.l0)
     ]
 
 
-def _find_evaluation(name: str, call: Plain) -> Path:
-    path = Path(name)
-    return path if (path / "evaluation.json").is_file() else find_suite(name, call)
+def _read_fronts(cfg: cli.Compare, call: Plain) -> dict[str, list[Point]]:
+    """Return what is compared, by name: at least two fronts, each of one scale with the others."""
+    from tenfold.rooms.scope.evaluation.matched import front, fronts_by, open_evaluation
 
-
-def _refuse_mixed(fronts: dict[str, Any], *, by: str, site: str) -> None:
-    """Refuse fronts that hold dictionaries of several sites, which share no scale."""
-    if by == "site" or site:
-        return
-    places = {point.name.split("/")[0] for points in fronts.values() for point in points}
-    if len(places) > 1:
+    paths = [_find_evaluation(name, call) for name in cfg.evaluations]
+    if len(paths) not in (1, 2):
+        raise TenfoldError(f"{len(paths)} evaluations; give one, or two to compare them")
+    opened = [open_evaluation(path) for path in paths]
+    wanted = _wanted_place(cfg.site, [evaluation.result for evaluation in opened])
+    by = cfg.by if len(paths) == 1 else "evaluation"
+    if by == "evaluation":
+        names = [path.name for path in paths]
+        named = cfg.evaluations if names[0] == names[1] else names
+        fronts = {
+            name: front(evaluation, cfg.measure, **wanted)
+            for name, evaluation in zip(named, opened, strict=True)
+        }
+    else:
+        facts = {fact: value for fact, value in wanted.items() if fact != by}
+        fronts = fronts_by(opened[0], by, cfg.measure, **facts)
+        if by in wanted:
+            fronts = {wanted[by]: fronts[wanted[by]]}
+    _refuse_mixed(fronts, by=by)
+    if len(fronts) < 2:
         raise TenfoldError(
-            f"the dictionaries stand at {len(places)} sites, which have no common scale; name one "
-            "with --site, or compare --by site"
+            f"there is one {by}, {', '.join(fronts)}, and nothing to compare it with; choose "
+            "another --by, or give a second evaluation"
         )
+    return fronts
+
+
+def _find_evaluation(name: str, call: Plain) -> Path:
+    from tenfold.rooms.scope.eval import FOLDER, RESULT
+
+    path = Path(name)
+    # What `evaluate_suite` wrote into a folder is newer than what a release brought along.
+    found = next((p for p in (path / FOLDER, path) if (p / RESULT).is_file()), None)
+    return found or find_suite(name, call)
+
+
+def _wanted_place(site: str, evaluations: Sequence[Json]) -> dict[str, str]:
+    """Return the facts of the dictionaries at a site, or between the two of IN->OUT.
+
+    Raises:
+        TenfoldError: with the nearest sites, if an evaluation has none there.
+    """
+    if not site:
+        return {}
+    for found in evaluations:
+        ends = [(entry["site"], entry["site_out"]) for entry in found["entries"].values()]
+        known = dict.fromkeys(ARROW.join(filter(None, pair)) for pair in ends)
+        if site not in known:
+            raise unknown_name("site of the evaluation", site, known)
+    source, _, target = site.partition(ARROW)
+    return {"site": source, "site_out": target}
+
+
+def _refuse_mixed(fronts: dict[str, list[Point]], *, by: str) -> None:
+    """Refuse fronts that hold dictionaries of several sites, which share no scale."""
+    groups = list(fronts.values())
+    if by != "site":
+        groups = [[point for group in groups for point in group]]
+    for group in groups:
+        places = dict.fromkeys(point.name.rpartition("/")[0] for point in group)
+        if len(places) > 1:
+            raise TenfoldError(
+                f"dictionaries of {len(places)} sites, {', '.join(places)}, have no common scale; "
+                "name one with --site, or compare --by site"
+            )
 
 
 def make_pages(cfg: cli.Dash, call: Plain) -> Json:
@@ -284,7 +351,7 @@ def attach_release(cfg: cli.Attach, *, quiet: bool) -> Any:
                 "M": dictionary.width,
             }
             if batches:
-                source, _, target = site.partition("->")
+                source, _, target = site.partition(ARROW)
                 where: Any = (source, target) if target else site
                 row["delta loss"] = loss({where: (dictionary, ())}) - clean
             rows.append(row)
