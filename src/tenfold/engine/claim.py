@@ -33,7 +33,7 @@ from tenfold.engine.verdict import Comparison, Rule, Verdict, compare, decide
 __all__ = [
     "ClaimResult", "Comparison", "Failure", "Rule", "Scale", "Statement", "Verdict",
     "claim_page", "compare", "decide", "from_json", "index_page", "machine_name", "read_claims",
-    "save_claim", "source_commit", "to_json",
+    "save_claim", "source_commit", "summary", "to_json",
 ]  # fmt: skip
 
 Scale = Literal["quick", "laptop", "full", "gpu"]
@@ -112,6 +112,21 @@ def from_json(data: Any) -> ClaimResult:
     """
     _check_schema(data, "claim")
     return decode(ClaimResult, data, path="claim")
+
+
+def summary(result: ClaimResult) -> Json:
+    """Return the verdict and each comparison as a verb `claim` prints them."""
+    rows = {
+        found.name: {
+            "verdict": found.verdict,
+            "rule": str(found.rule),
+            "estimate": found.interval and found.interval.estimate,
+            "low": found.interval and found.interval.low,
+            "high": found.interval and found.interval.high,
+        }
+        for found in result.comparisons
+    }
+    return {"verdict": result.verdict, "comparisons": rows, "seconds": result.seconds}
 
 
 def save_claim(result: ClaimResult, folder: Path) -> Path:

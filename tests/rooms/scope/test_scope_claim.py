@@ -7,7 +7,7 @@ import torch
 
 from conftest import write_text
 from rooms.scope.evaluated import speaker
-from tenfold.engine.claim import from_json
+from tenfold.engine.claim import from_json, summary
 from tenfold.engine.errors import TenfoldError
 from tenfold.engine.files import read_json
 from tenfold.engine.run import Options, Run, RunStopped
@@ -32,7 +32,6 @@ from tenfold.rooms.scope.claim import (
     make_comparisons,
     percent_more,
     run_claim,
-    summary,
     transfer_gaps,
 )
 from tenfold.rooms.scope.claim_config import ATTENTION, MLP, RESIDUAL, Claim, Plan, make_plan

@@ -134,26 +134,11 @@ def _info(cfg: Info, call: Plain) -> Json:  # noqa: ARG001
 
 
 def _claim(cfg: Claim, call: Call) -> Json:
+    from tenfold.engine.claim import summary
     from tenfold.rooms.jumprelu.claim import run_claim
 
     run = open_run(cfg, call, room=ROOM, verb="claim", schema=config.SCHEMA)
-    result = run_claim(cfg, run=run)
-    rows = {
-        found.name: {
-            "verdict": found.verdict,
-            "rule": str(found.rule),
-            "estimate": found.interval and found.interval.estimate,
-            "low": found.interval and found.interval.low,
-            "high": found.interval and found.interval.high,
-        }
-        for found in result.comparisons
-    }
-    return {
-        "verdict": result.verdict,
-        "comparisons": rows,
-        "seconds": result.seconds,
-        "report": str(run.path / "report.html"),
-    }
+    return summary(run_claim(cfg, run=run)) | {"report": str(run.path / "report.html")}
 
 
 def _plan_claim(cfg: Claim) -> Any:

@@ -425,18 +425,3 @@ def estimate(claim: Claim) -> Json:
         "subject_steps": plan.subject.steps,
         "evaluation_tokens": plan.evaluation_tokens,
     }
-
-
-def summary(result: ClaimResult) -> Json:
-    """Return the verdict and each comparison for the command line."""
-    rows = {
-        found.name: {
-            "verdict": found.verdict,
-            "rule": str(found.rule),
-            "estimate": found.interval and found.interval.estimate,
-            "low": found.interval and found.interval.low,
-            "high": found.interval and found.interval.high,
-        }
-        for found in result.comparisons
-    }
-    return {"verdict": result.verdict, "comparisons": rows, "seconds": result.seconds}

@@ -271,7 +271,8 @@ def _info(cfg: Info, call: Plain) -> Any:
 
 
 def _claim(cfg: Claim, call: Call) -> Json:
-    from tenfold.rooms.scope.claim import run_claim, summary
+    from tenfold.engine.claim import summary
+    from tenfold.rooms.scope.claim import run_claim
 
     run = open_run(cfg, call, room=ROOM, verb="claim", schema=config.SCHEMA)
     return summary(run_claim(cfg, run=run)) | {"report": str(run.path / "report.html")}
