@@ -15,6 +15,7 @@ $(STAMP): requirements/base.txt requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m compileall -q src
 	$(BIN)/python -m tenfold.rooms.jumprelu.kernels
+	$(BIN)/python -m tenfold.rooms.extremal.warm
 	$(BIN)/tenfold doctor
 	touch $(STAMP)
 

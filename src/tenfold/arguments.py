@@ -21,7 +21,7 @@ import tyro
 
 from tenfold.engine.config import KIND, diff
 from tenfold.engine.errors import TenfoldError, unknown_name
-from tenfold.engine.verbs import Call, Verb, read_config
+from tenfold.engine.verbs import Call, CallFromRun, Verb, read_config
 from tenfold.recipes import is_recipe, recipe_config
 
 _ASCII = str.maketrans("╭╮╰╯─│•", "++++-|*")
@@ -85,14 +85,20 @@ def _starting_config(verb: Verb, args: Sequence[str], *, recipe: str) -> Any:
     """Return the config that options then override; None if a field has no default."""
     saved = _saved_name(verb, args)
     if saved and recipe:
-        raise TenfoldError(f"recipe {recipe!r} and --from {saved!r} exclude each other; give one")
+        option = _saved_option(verb)
+        raise TenfoldError(f"recipe {recipe!r} and {option} {saved!r} exclude each other; give one")
     if saved:
         return _saved_config(verb, saved, runs=_value_after("--runs", args))
     return recipe_config(verb, recipe)
 
 
+def _saved_option(verb: Verb) -> str:
+    """Return the option that names a saved run; a config may have a --from of its own."""
+    return "--from-run" if verb.call is CallFromRun else "--from"
+
+
 def _saved_name(verb: Verb, args: Sequence[str]) -> str:
-    return _value_after("--from", args) if verb.call is Call else ""
+    return _value_after(_saved_option(verb), args) if issubclass(verb.call, Call) else ""
 
 
 def _value_after(option: str, args: Sequence[str]) -> str:
@@ -116,7 +122,7 @@ def _both(verb: Verb, base: Any, *, recipe: str) -> type:
     """Build the dataclass that tyro reads: the config's options, and the call's in a group."""
     config: Any = Annotated[verb.config, tyro.conf.arg(name="")]
     call: Any = Annotated[(verb.call, *_PARTS)]
-    start = verb.call(recipe=recipe) if verb.call is Call else verb.call()
+    start = verb.call(recipe=recipe) if issubclass(verb.call, Call) else verb.call()
     return dataclasses.make_dataclass(
         "Invocation",
         [
@@ -210,7 +216,7 @@ def repeat_command(verb: Verb, config: Any, *, words: str, recipe: str, path: Pa
         with contextlib.suppress(TenfoldError):
             if parse(verb, args, words=words).config == config:
                 return shlex.join(["tenfold", *words.split(), *args])
-    return shlex.join(["tenfold", *words.split(), "--from", str(path)])
+    return shlex.join(["tenfold", *words.split(), _saved_option(verb), str(path)])
 
 
 def _spelled(base: Any, config: Any) -> list[str] | None:

@@ -54,6 +54,12 @@ ROOMS: dict[str, Room] = {
         module="tenfold.rooms.scope",
         edges=("jumprelu",),
     ),
+    "extremal": Room(
+        name="extremal",
+        sentence="the densest graphs without short cycles, found, certified and kept",
+        paper="Mehrabian et al. 2023, arXiv:2311.03583",
+        module="tenfold.rooms.extremal",
+    ),
 }
 
 _COMMANDS = (

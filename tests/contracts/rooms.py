@@ -92,6 +92,25 @@ def scope_suite(workers, path, text):
     }
 
 
+def extremal_ladder(workers, path, _text):
+    """Hunt over small sizes; return the table, the tensors and what the archive has."""
+    from tenfold.engine.files import read_json
+    from tenfold.engine.run import Options, Run
+    from tenfold.rooms.extremal import config
+    from tenfold.rooms.extremal.archive import Archive
+    from tenfold.rooms.extremal.run import ladder_run
+
+    cfg = config.Ladder(first=18, last=24, pieces=12, piece_flips=4_000, workers=str(workers))
+    units, options = config.LADDER_UNITS, Options(quiet=True)
+    run = Run.create(
+        cfg, room="extremal", verb="ladder", units=units, options=options, path=path
+    )
+    ladder_run(cfg, run=run)
+    archive = Archive(run.out / "archive")
+    finds = [(find.graph, find.start, find.flips) for n in archive.nodes() for find in archive.finds(n)]
+    return read_json(run.out / "records.json"), bits_of(path), finds
+
+
 ROOMS = {
     "jumprelu": Entry(
         options=jumprelu_matrix,
@@ -103,5 +122,10 @@ ROOMS = {
         options=scope_text,
         in_a_step="tenfold.rooms.jumprelu.trainer:learning_rate",
         with_workers=scope_suite,
+    ),
+    "extremal": Entry(
+        verb="search",
+        in_a_step="tenfold.rooms.extremal.search:play_round",
+        with_workers=extremal_ladder,
     ),
 }

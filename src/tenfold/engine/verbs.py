@@ -71,6 +71,15 @@ class Call:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CallFromRun(Call):
+    """Where the run lies and when it stops; none of it alters a result."""
+
+    # Derived, as an exception: the same call but for the name of one option.
+    from_run: Annotated[str, tyro.conf.arg(name="from-run")] = ""
+    """Run (name or path) whose saved config takes the place of a recipe."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Plain:
     """Where runs are found and how the result is shown."""
 
@@ -101,7 +110,8 @@ class Verb:
     default: str = ""
     """Recipe that is meant when none is named; empty: the defaults of `config`."""
     call: type = Call
-    """`Call`, or `Plain` for a verb that makes no run."""
+    """`Call`; `CallFromRun` if the config has an option --from of its own; or `Plain` for a verb
+    that makes no run."""
     plan: Callable[[Any], Json] | None = None
     """Size of the work for --dry-run, from the config: parameters, memory, seconds."""
     schema: int = 1

@@ -144,6 +144,12 @@ BAD = {
     "number": ("nodes,lower,upper,source\n5,x,6,me\n", "line 2 has nodes '5', lower 'x'"),
     "short": ("nodes,lower,upper,source\n5,5,5,me\n6\n", "line 3 has nodes '6', lower None"),
     "order": ("nodes,lower,upper,source\n5,7,6,me\n", "line 2 has lower 7 and upper 6 on 5 nodes"),
+    "no nodes": ("nodes,lower,upper,source\n0,0,0,me\n", "line 2 has 0 nodes; give 1 to 1024"),
+    "too many nodes": (
+        "nodes,lower,upper,source\n1025,9,,me\n",
+        "line 2 has 1025 nodes; give 1 to",
+    ),
+    "semicolons": ("nodes;lower;upper;source\n5;5;5;me\n", "lacks the column lower, nodes"),
     "empty": ("", "lacks the column"),
 }
 

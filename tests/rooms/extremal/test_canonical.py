@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import networkx
 import numpy as np
@@ -222,6 +223,20 @@ def test_without_time_the_form_is_still_the_graph_in_its_order():
     graph = shuffled(hoffman_singleton())
     canon = canonical_form(graph, seconds=0)
     assert relabel(graph, canon.order) == canon.graph
+
+
+@pytest.mark.parametrize("nodes", range(1, 6))
+def test_without_time_paths_and_stars_have_invariants_too(nodes):
+    for graph in (networkx.path_graph(nodes), networkx.star_graph(nodes)):
+        first, other = (canonical_form(shuffled(convert(graph), s), seconds=-1) for s in (1, 2))
+        assert first.digest == other.digest
+
+
+def test_compiling_the_loops_is_no_part_of_the_time(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(canonical, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(canonical, "_load_loops", lambda: now.append(now.pop() + 60))
+    assert canonical_form(hoffman_singleton(), seconds=10).exact
 
 
 def test_an_invariant_tells_most_graphs_apart():

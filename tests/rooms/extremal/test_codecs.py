@@ -41,7 +41,7 @@ def theirs(graph, kind):
 
 @pytest.mark.parametrize("nodes", [*range(71), 258, 300])
 def test_texts_equal_those_of_networkx_at_every_order(nodes):
-    for density in (0, 0.1, 0.9):
+    for density in (0, 0.1, 0.9) if nodes < 100 else (0.1,):
         graph = random_graph(nodes, density=density, seed=nodes)
         assert encode_graph6(graph) == theirs(graph, "graph6")
         assert encode_sparse6(graph) == theirs(graph, "sparse6")

@@ -199,7 +199,7 @@ def test_cpsat_begins_with_the_start_it_is_given():
 def test_without_ortools_the_error_names_the_extra(monkeypatch):
     for name in ("ortools", "ortools.sat.python.cp_model"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(TenfoldError, match=r"tenfold\[exact\]"):
+    with pytest.raises(TenfoldError, match=r"tenfold\[extremal\]"):
         exact.solve_exact(open_problem(Problem(nodes=5)), solver="cpsat")
 
 

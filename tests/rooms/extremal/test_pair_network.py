@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tenfold.rooms.extremal import model
@@ -37,6 +37,7 @@ def judged_renamed(network, nodes, order):
     return expected, as_matrix(moved_logits, nodes), value, moved_value
 
 
+@settings(max_examples=25)
 @given(order=st.integers(2, 12).flatmap(lambda nodes: st.permutations(range(nodes))))
 def test_renaming_nodes_permutes_the_logits_of_pairnet_and_leaves_its_value(order):
     network = model.build_network(SMALL, seed=1)

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import tenfold
+from tenfold.engine import origin
 from tenfold.engine.errors import TenfoldError
 from tenfold.engine.files import read_json, write_json, write_text
 from tenfold.rooms.extremal.bounds import known, upper_bound
@@ -154,11 +154,11 @@ class Archive:
         text = _text(graph)
         if text in self._shelf.texts:
             return False
-        verify(graph, resize(self.problem, graph.nodes))
+        verify(graph, _at_size(self.problem, graph.nodes))
         record = {
             "nodes": graph.nodes, "edges": graph.size, "graph": text, "method": method,
             "seed": seed, "start": start, "flips": flips, "seconds": round(seconds, 3), "by": by,
-            "time": _now(), "version": tenfold.__version__, **_form(graph),
+            "time": _now(), "version": origin.version(), **_form(graph),
         }  # fmt: skip
         return self._store(record)
 
@@ -173,7 +173,7 @@ class Archive:
         for nodes in other.nodes():
             for entry in other._shelf.entries(nodes):
                 if self._shelf.get(entry) is None and self._shelf.wants(nodes, entry.edges):
-                    verify(entry.find.graph, resize(self.problem, nodes))
+                    verify(entry.find.graph, _at_size(self.problem, nodes))
                     kept += self._store(entry.record)
         return kept
 
@@ -278,6 +278,14 @@ def _check_family(path: Path, family: str, asked: str) -> None:
         raise TenfoldError(
             f"archive {path} is for {family!r}, not for {asked!r}; name another folder"
         )
+
+
+def _at_size(problem: Problem, nodes: int) -> Problem:
+    """Ask the same of graphs of another size, which may be one that no graph can have."""
+    try:
+        return resize(problem, nodes)
+    except ValueError as error:
+        raise TenfoldError(f"a graph of {nodes} nodes does not fit: {error}") from None
 
 
 def _text(graph: Graph) -> str:

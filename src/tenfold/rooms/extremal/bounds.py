@@ -22,7 +22,13 @@ from math import comb
 from pathlib import Path
 
 from tenfold.engine.errors import TenfoldError
-from tenfold.rooms.extremal.problem import Forbidden, Problem, host_graph, read_forbidden
+from tenfold.rooms.extremal.problem import (
+    MAX_NODES,
+    Forbidden,
+    Problem,
+    host_graph,
+    read_forbidden,
+)
 
 _TABLE = Path(__file__).with_name("known.csv")
 _TRUSTED = {(3, 4): 53, (4,): 49, (3, 4, 5): 62}
@@ -123,14 +129,17 @@ def read_known(path: Path, *, forbid: str = "C3,C4") -> dict[int, Known]:
 def _read_row(row: dict[str, str], *, forbid: str, place: str) -> tuple[int, Known]:
     try:
         nodes, lower = int(row["nodes"]), int(row["lower"])
-        problem = Problem(nodes=max(nodes, 2), forbid=forbid)
-        upper = int(row["upper"]) if row["upper"] else upper_bound(problem).value
+        upper = int(row["upper"]) if row["upper"] else -1
     except (ValueError, TypeError):
         raise TenfoldError(
             f"{place} has nodes {row['nodes']!r}, lower {row['lower']!r}, upper {row['upper']!r}; "
             "give whole numbers, upper may be empty"
         ) from None
-    if nodes < 1 or not 0 <= lower <= upper:
+    if not 1 <= nodes <= MAX_NODES:
+        raise TenfoldError(f"{place} has {nodes} nodes; give 1 to {MAX_NODES}")
+    if not row["upper"]:
+        upper = upper_bound(Problem(nodes=max(nodes, 2), forbid=forbid)).value
+    if not 0 <= lower <= upper:
         raise TenfoldError(
             f"{place} has lower {lower} and upper {upper} on {nodes} nodes; "
             "give 0 <= lower <= upper"

@@ -2,19 +2,24 @@
 
 Graphs grow node by node. Taking a node of least degree from a graph leaves one of the same kind,
 with at most floor(2 e / n) edges less; so whoever wants all graphs with e edges on n nodes needs
-only those with e - floor(2 e / n) on n - 1, and so on down. Of several nodes of least degree one
-of greatest weight (an invariant) is taken, which most candidates fail before their canonical form
-is asked for.
+only those with e - floor(2 e / n) on n - 1, and so on down. Degrees tell early that a graph cannot
+become one that is wanted: every later node has least degree when it comes. Of several nodes of
+least degree one of greatest weight (an invariant) is taken, which most candidates fail before
+their canonical form is asked for.
 """
 
 from __future__ import annotations
 
+import functools
+import math
+from bisect import bisect_left
 from collections.abc import Iterator
+from operator import or_
 
 import numpy as np
 
 from tenfold.rooms.extremal.canonical import canonical_form
-from tenfold.rooms.extremal.graph import Graph, empty, from_edges
+from tenfold.rooms.extremal.graph import Graph, empty
 from tenfold.rooms.extremal.problem import Forbidden, read_forbidden
 
 Rows = list[int]
@@ -28,7 +33,7 @@ def enumerate_graphs(nodes: int, forbid: str, *, least: int = 0) -> list[Graph]:
     """Return one graph of each class with at least `least` edges, most edges first.
 
     >>> [graph.size for graph in enumerate_graphs(5, "C3,C4", least=4)]
-    [5, 4, 4, 4, 4]
+    [5, 4, 4, 4]
     """
     rules = read_forbidden(forbid)
     needed = [least]
@@ -36,19 +41,22 @@ def enumerate_graphs(nodes: int, forbid: str, *, least: int = 0) -> list[Graph]:
         needed.append(needed[-1] - 2 * needed[-1] // size)
     found = [empty(1)]
     for size in range(2, nodes + 1):
-        found = _grow(found, rules, least=needed[nodes - size])
+        found = _grow(found, rules, goal=tuple(needed[nodes - size :: -1]))
     return sorted(found, key=lambda graph: -graph.size)
 
 
-def _grow(graphs: list[Graph], rules: Forbidden, *, least: int) -> list[Graph]:
-    """Return the graphs with one node more and at least `least` edges."""
+def _grow(graphs: list[Graph], rules: Forbidden, *, goal: tuple[int, ...]) -> list[Graph]:
+    """Return the graphs with one node more that may reach the goal.
+
+    The goal is the least number of edges after this node, the next, .., the last.
+    """
     found: dict[str, Graph] = {}
     for graph in graphs:
         rows = _rows(graph)
-        for taken in _extensions(rows, rules, least=least - graph.size):
-            if _is_chosen([*rows, 0], taken):
+        for taken in _extensions(rows, rules, least=goal[0] - graph.size):
+            if _can_reach(_degrees(rows, taken), goal) and _is_chosen([*rows, 0], taken):
                 larger = _join(graph, taken)
-                canon = canonical_form(larger)
+                canon = canonical_form(larger, seconds=math.inf)
                 found.setdefault(canon.digest, canon.graph)
     return list(found.values())
 
@@ -64,8 +72,43 @@ def _rows(graph: Graph) -> Rows:
 def _join(graph: Graph, taken: int) -> Graph:
     """Add a node with these neighbours."""
     new = graph.nodes
-    ends = [[u, new] for u in range(new) if taken >> u & 1]
-    return from_edges(new + 1, np.concatenate([graph.edges, np.reshape(ends, (-1, 2))]))
+    ends = np.array([[u, new] for u in _bits(taken)], dtype=np.int32).reshape(-1, 2)
+    edges = np.concatenate([graph.edges, ends])
+    # The new node is the largest, so its edges come last in their rows.
+    return Graph(new + 1, edges[np.argsort(edges[:, 0], kind="stable")])
+
+
+# Which graphs are of use
+
+
+def _degrees(rows: Rows, taken: int) -> tuple[int, ...]:
+    """Return the degrees, in order, once a node with these neighbours is added."""
+    old = [row.bit_count() + (taken >> u & 1) for u, row in enumerate(rows)]
+    return tuple(sorted([*old, taken.bit_count()]))
+
+
+@functools.cache
+def _can_reach(degrees: tuple[int, ...], goal: tuple[int, ...]) -> bool:
+    """Say whether nodes that are of least degree when they come could add edges enough.
+
+    Such a node of degree d is joined to all nodes below d, so these are d at most and of degree
+    d - 1. Its other neighbours are taken here to be the lowest that are left, forbidden subgraphs
+    or not: that leaves, for every t, the least sum of max(0, t - degree), and so the most ways on.
+    """
+    if sum(degrees) < 2 * goal[0]:
+        return False
+    if len(goal) == 1:
+        return True
+    return any(
+        _can_reach(_raise(degrees, degree), goal[1:])
+        for degree in range(min(degrees[0] + 1, len(degrees)), -1, -1)
+        if bisect_left(degrees, degree) <= degree
+    )
+
+
+def _raise(degrees: tuple[int, ...], degree: int) -> tuple[int, ...]:
+    raised = [each + 1 for each in degrees[:degree]]
+    return tuple(sorted([*raised, *degrees[degree:], degree]))
 
 
 # Neighbours of a new node
@@ -124,8 +167,14 @@ def _friends(rows: Rows, rules: Forbidden) -> Rows:
 
 
 def _ends(rows: Rows, start: int, lengths: set[int]) -> int:
-    """Return the ends of the paths from `start` with these numbers of edges."""
+    """Return the ends of the paths from `start` with these numbers of edges, perhaps `start`."""
     longest, ends = max(lengths, default=0), 0
+    if longest <= 2:
+        if 1 in lengths:
+            ends = rows[start]
+        if 2 in lengths:
+            ends = functools.reduce(or_, (rows[v] for v in _bits(rows[start])), ends)
+        return ends
     stack = [(start, 1 << start, 0)]
     while stack:
         node, seen, length = stack.pop()

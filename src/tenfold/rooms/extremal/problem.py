@@ -11,12 +11,16 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from tenfold.engine.errors import TenfoldError
-from tenfold.rooms.extremal.graph import Graph, from_edges
+
+if TYPE_CHECKING:
+    # Arrays are for opened problems: what is asked is read without them, for help texts.
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tenfold.rooms.extremal.graph import Graph
 
 MAX_NODES = 1024
 """The table of path counts has a place for every pair of nodes."""
@@ -72,6 +76,8 @@ class Problem:
     """Number of nodes, 2 to 1024."""
     forbid: str = "C3,C4"
     """C3 to C8, girth5 (all shorter cycles), K2_t; several with commas."""
+    girth: int = 0
+    """Shorthand: forbid all cycles shorter than this, and nothing else; 0: as `forbid` says."""
     host: str = ""
     """Pairs that may be edges: bipartite:M,N, hypercube:D, a graph file, or g6:...; empty: all."""
     frozen: str = ""
@@ -80,12 +86,15 @@ class Problem:
     """Largest degree; 0: any."""
     min_degree: int = 0
     """Least degree."""
+    regular: int = 0
+    """Shorthand: this degree at every node; 0: as the other two say."""
     group: str = ""
     """Automorphisms to keep: Zm, Zm:Zk, or a file of permutations; empty: none."""
 
     def __post_init__(self) -> None:
         if not 2 <= self.nodes <= MAX_NODES:
             raise ValueError(f"nodes is {self.nodes}; give 2 to {MAX_NODES}, the limit of the table")
+        _resolve_shorthands(self)
         forbidden = read_forbidden(self.forbid)
         object.__setattr__(self, "forbid", str(forbidden))
         for name in ("max_degree", "min_degree"):
@@ -118,6 +127,17 @@ class Problem:
             if value := getattr(self, name):
                 words.append(f"{name} {value}")
         return "; ".join(words)
+
+
+def _resolve_shorthands(problem: Problem) -> None:
+    """Write `girth` and `regular` as what they stand for, so that equal problems are equal."""
+    if problem.girth:
+        object.__setattr__(problem, "forbid", f"girth{problem.girth}")
+    if problem.regular:
+        object.__setattr__(problem, "min_degree", problem.regular)
+        object.__setattr__(problem, "max_degree", problem.regular)
+    object.__setattr__(problem, "girth", 0)
+    object.__setattr__(problem, "regular", 0)
 
 
 def resize(problem: Problem, nodes: int) -> Problem:
@@ -184,6 +204,10 @@ def open_problem(problem: Problem) -> Opened:
     Raises:
         TenfoldError: if they have another number of nodes, or a frozen edge is not allowed.
     """
+    import numpy as np
+
+    from tenfold.rooms.extremal.graph import from_edges
+
     n = problem.nodes
     allowed = ~np.eye(n, dtype=bool)
     if problem.host:
@@ -206,6 +230,8 @@ def host_graph(text: str, nodes: int) -> Graph:
     Raises:
         TenfoldError: if it does not have `nodes` nodes.
     """
+    from tenfold.rooms.extremal.graph import from_edges
+
     sides = re.fullmatch(r"bipartite:(\d+),(\d+)", text)
     cube = re.fullmatch(r"hypercube:(\d+)", text)
     if sides:

@@ -77,7 +77,7 @@ def solve_cpsat(
     """
     cp_model: Any = require(
         "ortools.sat.python.cp_model",
-        extra="exact",
+        extra="extremal",
         purpose="exact search by CP-SAT (not by solver=highs)",
     )
     model = cp_model.CpModel()

@@ -212,6 +212,11 @@ def _girth(rows: Rows, problem: Problem) -> int:
     return find_girth(rows)
 
 
+def girth_of(graph: Graph) -> int:
+    """Return the length of a shortest cycle of a graph, 0 if it has none."""
+    return find_girth(_rows(graph.nodes, _pairs(graph)))
+
+
 def find_girth(rows: Rows) -> int:
     """Return the length of a shortest cycle, 0 in a forest."""
     best = len(rows) + 1

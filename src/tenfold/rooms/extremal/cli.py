@@ -1,0 +1,187 @@
+"""The room's verbs: each takes its config and a call; torch is imported when one runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tenfold.engine.config import Json
+from tenfold.engine.verbs import Call, CallFromRun, Plain, Verb, open_run
+from tenfold.rooms.extremal import config
+from tenfold.rooms.extremal import tools_config as told
+
+ROOM = "extremal"
+
+
+def _search(cfg: config.Search, call: Call) -> Json:
+    from tenfold.engine.files import read_json
+    from tenfold.rooms.extremal.run import search_run
+    from tenfold.rooms.extremal.search import open_searcher
+
+    if not _goes_on(call):
+        open_searcher(cfg)  # refuses before a run is made
+    run = open_run(
+        cfg, call, room=ROOM, verb="search", seed=cfg.seed, schema=config.SCHEMA,
+        units=config.SEARCH_UNITS,
+    )  # fmt: skip
+    search_run(cfg, run=run)
+    result: Json = read_json(run.out / "result.json")
+    result.pop("trace")
+    return {"run": str(run.path)} | result
+
+
+def _plan_search(cfg: config.Search) -> Json:
+    pairs = cfg.problem.nodes * (cfg.problem.nodes - 1) // 2
+    return {
+        "steps": cfg.steps,
+        "flips": cfg.flips or None,
+        "minutes": None if cfg.flips else cfg.minutes,
+        "chains": cfg.chains,
+        "memory_mb": round(cfg.chains * pairs * 60 / 1e6, 1),
+    }
+
+
+def _ladder(cfg: config.Ladder, call: Call) -> Json:
+    from tenfold.engine.files import read_json
+    from tenfold.rooms.extremal.records import count_rows
+    from tenfold.rooms.extremal.run import check_archive, ladder_run
+
+    check_archive(cfg)
+    run = open_run(
+        cfg, call, room=ROOM, verb="ladder", seed=cfg.seed, schema=config.SCHEMA,
+        units=config.LADDER_UNITS,
+    )  # fmt: skip
+    ladder_run(cfg, run=run)
+    rows = read_json(run.out / "records.json")
+    return {"run": str(run.path), "counts": count_rows(rows), "records": rows}
+
+
+def _plan_ladder(cfg: config.Ladder) -> Json:
+    flips = cfg.pieces * cfg.piece_flips
+    return {
+        "sizes": cfg.last - cfg.first + 1,
+        "pieces": cfg.pieces or None,
+        "flips": flips or None,
+        "minutes": None if cfg.pieces else cfg.minutes,
+    }
+
+
+def _goes_on(call: Call) -> bool:
+    return bool(call.path) and (Path(call.path) / "config.json").exists()
+
+
+def _construct(cfg: told.Construct, call: Plain) -> Json:  # noqa: ARG001
+    from tenfold.rooms.extremal import tools
+
+    return tools.build_named(cfg)
+
+
+def _lift(cfg: told.Lift, call: Plain) -> Json:  # noqa: ARG001
+    from tenfold.rooms.extremal import tools
+
+    return tools.lift(cfg)
+
+
+def _polish(cfg: told.Polish, call: Plain) -> Json:
+    from tenfold.rooms.extremal import tools
+
+    return tools.polish(cfg, quiet=call.quiet)
+
+
+def _verify(cfg: told.Verify, call: Plain) -> list[Json]:  # noqa: ARG001
+    from tenfold.rooms.extremal import tools
+
+    return tools.check_file(cfg)
+
+
+def _all_fit(rows: Any) -> bool:
+    return all(row["fits"] for row in rows)
+
+
+def _records(cfg: told.Records, call: Plain) -> Json:  # noqa: ARG001
+    from tenfold.rooms.extremal import shelving
+
+    return shelving.show_records(cfg)
+
+
+def _classes(cfg: told.Classes, call: Plain) -> Json:  # noqa: ARG001
+    from tenfold.rooms.extremal import tools
+
+    return tools.count_classes(cfg)
+
+
+def _bound(cfg: told.BoundOf, call: Plain) -> list[Json]:  # noqa: ARG001
+    from tenfold.rooms.extremal import tools
+
+    return tools.show_bounds(cfg)
+
+
+def _exact(cfg: told.ExactOf, call: Plain) -> Json:  # noqa: ARG001
+    from tenfold.rooms.extremal import tools
+
+    return tools.solve(cfg)
+
+
+def _archive(cfg: told.Keep, call: Plain) -> Json:  # noqa: ARG001
+    from tenfold.rooms.extremal import shelving
+
+    return shelving.keep(cfg)
+
+
+def _draw(cfg: told.Draw, call: Plain) -> Json:  # noqa: ARG001
+    from tenfold.rooms.extremal import tools
+
+    return tools.draw(cfg)
+
+
+VERBS = {
+    "search": Verb(
+        config=config.Search,
+        run=_search,
+        help="Look for a graph with as many edges as possible on one number of nodes.",
+        recipes=config.RECIPES,
+        plan=_plan_search,
+        schema=config.SCHEMA,
+    ),
+    "ladder": Verb(
+        config=config.Ladder,
+        run=_ladder,
+        help="Hunt over many numbers of nodes at once, from and into one archive.",
+        call=CallFromRun,
+        plan=_plan_ladder,
+        schema=config.SCHEMA,
+    ),
+    "construct": Verb(
+        config=told.Construct, run=_construct, help="Build a graph by name.", call=Plain
+    ),
+    "lift": Verb(
+        config=told.Lift, run=_lift, help="Look for Cayley graphs and lifts.", call=Plain
+    ),
+    "polish": Verb(
+        config=told.Polish, run=_polish, help="Search on from each graph of a file.", call=Plain
+    ),
+    "verify": Verb(
+        config=told.Verify,
+        run=_verify,
+        help="Check every graph of a file independently.",
+        call=Plain,
+        succeeded=_all_fit,
+    ),
+    "records": Verb(
+        config=told.Records, run=_records, help="Show an archive beside what is known.", call=Plain
+    ),
+    "classes": Verb(
+        config=told.Classes, run=_classes, help="Count graphs up to isomorphism.", call=Plain
+    ),
+    "bound": Verb(
+        config=told.BoundOf, run=_bound, help="Show proven upper bounds and their rules.", call=Plain
+    ),
+    "exact": Verb(
+        config=told.ExactOf, run=_exact, help="Solve a problem with few free pairs.", call=Plain
+    ),
+    "archive": Verb(
+        config=told.Keep, run=_archive, help="Show, merge or export an archive.", call=Plain
+    ),
+    "draw": Verb(config=told.Draw, run=_draw, help="Draw a graph as a page.", call=Plain),
+    # claim: claim.py and claim_config.py; report: report.py (Plain, as in jumprelu.cli)
+}

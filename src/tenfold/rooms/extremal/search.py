@@ -1,0 +1,397 @@
+"""One search for one problem: chains side by side, one budget, every improvement checked at once.
+
+A round gives every chain the same number of flips, in threads that share nothing, so that what is
+found does not depend on how many there are. Minutes only decide how many rounds are made: `flips`
+of what was found, given as the budget, finds it again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tenfold.engine.config import Json
+from tenfold.engine.errors import TenfoldError
+from tenfold.engine.progress import Progress
+from tenfold.rooms.extremal import config, local
+from tenfold.rooms.extremal.archive import Archive
+from tenfold.rooms.extremal.bounds import Bound, known, upper_bound
+from tenfold.rooms.extremal.codecs import encode_graph6
+from tenfold.rooms.extremal.graph import Graph, from_edges
+from tenfold.rooms.extremal.groups import read_action
+from tenfold.rooms.extremal.openings import Opening, check_frozen, open_start
+from tenfold.rooms.extremal.problem import Opened, Problem, open_problem
+from tenfold.rooms.extremal.verify import Certificate, verify
+from tenfold.rooms.extremal.walkers import BoardWalker, OrbitWalker, Walker
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PATIENCE_PER_PAIR = 40
+"""An ILS chain begins anew after so many flips without gain for every pair of nodes."""
+TABU_PATIENCE = 20_000
+"""A tabu chain goes back to its best after so many flips without gain."""
+LEAST_PATIENCE = 3_000
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a search had found how many edges."""
+
+    flips: int
+    seconds: float
+    edges: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """The best graph of a search, certified, and how it was come by."""
+
+    graph: Graph
+    edges: int
+    upper: Bound
+    """No graph has more edges, and the rule that says so."""
+    optimal: bool
+    """Whether the graph meets that bound."""
+    certificate: Certificate
+    method: str
+    start: str
+    seed: int
+    flips: int
+    """Flips of all chains together."""
+    seconds: float
+    trace: tuple[Moment, ...]
+    """Every gain."""
+
+
+Tell = Callable[[Graph, Certificate, "Searcher"], None]
+"""What is called with every improvement."""
+
+
+class Searcher:
+    """The chains of a search and the best graph that any of them has found; `Checkpointable`."""
+
+    def __init__(
+        self,
+        cfg: config.Search,
+        openings: list[Opening],
+        *,
+        archive: Archive | None = None,
+        tell: Tell | None = None,
+    ) -> None:
+        self.cfg = cfg
+        self.opened = open_problem(cfg.problem)
+        check_frozen(self.opened.frozen, cfg.problem)
+        self.upper = upper_bound(cfg.problem)
+        self.goal = min(cfg.target or self.upper.value, self.upper.value)
+        self.walkers = new_walkers(cfg, self.opened, openings, goal=self.goal)
+        self.archive = archive
+        self.best: Graph | None = None
+        self.certificate: Certificate | None = None
+        self.start = ""
+        self.trace: list[Moment] = []
+        self.rounds = 0
+        self.seconds = 0.0
+        self._sizes = config.round_sizes(-(-cfg.flips // cfg.chains), most=cfg.round_flips)
+        self._began = self._late = 0.0
+        self._tell = tell
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def edges(self) -> int:
+        """Edges of the best graph, -1 if there is none."""
+        return self.best.size if self.best else -1
+
+    @property
+    def flips(self) -> int:
+        """Flips of all chains together."""
+        return sum(walker.flips for walker in self.walkers)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of work so far, in the step at hand too."""
+        return self.seconds + (time.monotonic() - self._began if self._began else 0.0)
+
+    @property
+    def done(self) -> bool:
+        """Whether the target or the proven upper bound is reached, or the flips are spent."""
+        spent = bool(self._sizes) and self.rounds >= len(self._sizes)
+        return spent or self.edges >= self.goal
+
+    def update(self, *, seconds: float = 0.0) -> None:
+        """Make a round, and more of them until so many seconds are over; none when done."""
+        self._began = time.monotonic()
+        until = self._began + seconds - self._late
+        while not self.done and not (seconds and time.monotonic() >= until):
+            play_round(self)
+            if not seconds:
+                break
+        self._late = max(0.0, time.monotonic() - until) if seconds else 0.0
+        self.seconds, self._began = self.elapsed, 0.0
+
+    def advance_all(self, flips: int) -> None:
+        """Let every chain go on for some flips."""
+        threads = min(len(self.walkers), self.cfg.threads or os.cpu_count() or 1)
+        if threads == 1:
+            for walker in self.walkers:
+                walker.advance(flips)
+            return
+        self._pool = self._pool or ThreadPoolExecutor(threads)
+        list(self._pool.map(lambda walker: walker.advance(flips), self.walkers))
+
+    def next_size(self) -> int:
+        """Return the flips of each chain in the next round."""
+        if self._sizes:
+            return self._sizes[self.rounds]
+        return config.round_size(self.rounds, most=self.cfg.round_flips)
+
+    def take(self, graph: Graph, walker: Walker) -> None:
+        """Check a graph and keep it if it is the best; the archive gets equal ones too.
+
+        Raises:
+            TenfoldError: if it does not fit the problem, which would be a fault of ours.
+        """
+        if graph.size < self.edges:
+            return
+        if graph.size > self.edges:
+            self.certificate = verify(graph, self.cfg.problem)
+            self.best, self.start = graph, walker.opening.text
+            self.trace.append(Moment(self.flips, self.elapsed, graph.size))
+            if self._tell is not None:
+                self._tell(graph, self.certificate, self)
+        if self.archive is not None:
+            self.archive.put(
+                graph,
+                method=method_of(self.cfg),
+                start=walker.opening.text,
+                seed=self.cfg.seed,
+                flips=self.flips,
+                seconds=self.elapsed,
+            )
+
+    def measures(self) -> dict[str, float]:
+        """Return what is logged after a step."""
+        values = {"edges": self.edges, "flips": self.flips, "gap_upper": self.upper.value - self.edges}
+        published = known(self.cfg.problem.forbid).get(self.cfg.problem.nodes)
+        if published is not None:
+            values["gap_known"] = published.lower - self.edges
+        if not self.cfg.flips and self.seconds:  # else rows depend on flips alone
+            values["flips_per_second"] = round(self.flips / self.seconds)
+        return {name: float(value) for name, value in values.items()}
+
+    def found(self) -> Found:
+        """Return the best graph.
+
+        Raises:
+            TenfoldError: if no graph fits the problem so far.
+        """
+        if self.best is None or self.certificate is None:
+            raise TenfoldError(
+                f"no graph that fits was met in {self.flips:,} flips (min_degree is "
+                f"{self.cfg.problem.min_degree}); give more time or another start"
+            )
+        return Found(
+            graph=self.best,
+            edges=self.edges,
+            upper=self.upper,
+            optimal=self.edges == self.upper.value,
+            certificate=self.certificate,
+            method=method_of(self.cfg),
+            start=self.start,
+            seed=self.cfg.seed,
+            flips=self.flips,
+            seconds=self.seconds,
+            trace=tuple(self.trace),
+        )
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def state(self) -> tuple[dict[str, Tensor], Json]:
+        """Return the chains, the best graph and the counts."""
+        import torch
+
+        tensors: dict[str, Tensor] = {}
+        walkers = []
+        for number, walker in enumerate(self.walkers):
+            own, values = walker.state()
+            tensors |= {f"{number}/{name}": tensor for name, tensor in own.items()}
+            walkers.append(values)
+        if self.best is not None:
+            tensors["best"] = torch.from_numpy(self.best.edges.copy())
+        trace = [[moment.flips, moment.seconds, moment.edges] for moment in self.trace]
+        return tensors, {
+            "walkers": walkers, "rounds": self.rounds, "seconds": self.seconds, "trace": trace,
+            "start": self.start,
+        }  # fmt: skip
+
+    def load_state(self, tensors: dict[str, Tensor], values: Json) -> None:
+        """Take over what `state` returned."""
+        for number, (walker, own) in enumerate(zip(self.walkers, values["walkers"], strict=True)):
+            head = f"{number}/"
+            mine = {n.removeprefix(head): t for n, t in tensors.items() if n.startswith(head)}
+            walker.load_state(mine, own)
+        if "best" in tensors:
+            self.best = from_edges(self.cfg.problem.nodes, tensors["best"].numpy())
+            self.certificate = verify(self.best, self.cfg.problem)
+        self.rounds, self.seconds = int(values["rounds"]), float(values["seconds"])
+        self.trace = [Moment(*moment) for moment in values["trace"]]
+        self.start = str(values["start"])
+
+
+def play_round(searcher: Searcher) -> None:
+    """Let all chains go on, then take what they found, in their order."""
+    searcher.advance_all(searcher.next_size())
+    searcher.rounds += 1
+    for walker in searcher.walkers:
+        graph = walker.news()
+        if graph is not None:
+            searcher.take(graph, walker)
+
+
+def method_of(cfg: config.Search) -> str:
+    """Return the method's name, with `auto` resolved."""
+    if cfg.problem.group:
+        return "orbits"
+    return "ils" if cfg.method == "auto" else cfg.method
+
+
+def new_walkers(
+    cfg: config.Search, opened: Opened, openings: list[Opening], *, goal: int
+) -> list[Walker]:
+    """Lay out the chains, each with its own opening and random numbers."""
+    if cfg.problem.group:
+        action = read_action(cfg.problem.group, cfg.problem.nodes)
+        return [
+            OrbitWalker(opened, action, opening, seed=cfg.seed, number=number, target=goal)
+            for number, opening in enumerate(openings)
+        ]
+    method: local.Method = "ils" if cfg.method == "auto" else cfg.method
+    return [
+        BoardWalker(
+            opened,
+            opening,
+            method=method,
+            seed=cfg.seed,
+            number=number,
+            patience=resolve_patience(cfg),
+            tenure=cfg.tenure,
+            target=goal,
+        )
+        for number, opening in enumerate(openings)
+    ]
+
+
+def resolve_patience(cfg: config.Search) -> int:
+    """Return the flips without gain before a chain begins anew; 0 never.
+
+    A start that was given is not left by itself, one from nothing is by the number of pairs.
+    """
+    if cfg.patience:
+        return max(cfg.patience, 0)
+    if cfg.method == "tabu":
+        return TABU_PATIENCE
+    if cfg.start != "empty":
+        return 0
+    n = cfg.problem.nodes
+    return max(LEAST_PATIENCE, PATIENCE_PER_PAIR * n * (n - 1) // 2)
+
+
+def search(
+    problem: Problem,
+    *,
+    minutes: float = 5.0,
+    flips: int = 0,
+    seed: int = 0,
+    method: config.MethodName = "auto",
+    start: str | Graph = "empty",
+    archive: Archive | str | Path | None = None,
+    chains: int = 2,
+    target: int = 0,
+    quiet: bool = True,
+) -> Found:
+    """Look for a graph with as many edges as possible and return the best, certified.
+
+    Args:
+        problem: what is looked for.
+        minutes: time limit, if `flips` is 0.
+        flips: of all chains together; then the result depends on the arguments alone.
+        seed: names the random numbers.
+        method: auto, ils, tabu, anneal or greedy.
+        start: a graph, or as `config.Search.start`.
+        archive: gets every improvement; an open one, or its folder.
+        chains: searches side by side.
+        target: edges at which it stops; the proven upper bound always does.
+        quiet: show no progress.
+
+    Raises:
+        TenfoldError: if problem or start are unusable, or no graph that fits was met.
+    """
+    text = f"g6:{encode_graph6(start)}" if isinstance(start, Graph) else start
+    if isinstance(archive, str | Path):
+        archive = Archive(Path(archive), problem)
+    cfg = config.Search(
+        problem=problem, minutes=minutes, flips=flips, seed=seed, method=method, start=text,
+        archive=str(archive.path) if archive else "", chains=chains, target=target,
+    )  # fmt: skip
+    searcher = open_searcher(cfg, archive=archive)
+    try:
+        with Progress("extremal search", cfg.steps, quiet=quiet) as progress:
+            for step in range(cfg.steps):
+                searcher.update(seconds=slice_seconds(cfg))
+                progress.update(step + 1, edges=searcher.edges)
+                if searcher.done:
+                    break
+    finally:
+        searcher.close()
+    return searcher.found()
+
+
+def slice_seconds(cfg: config.Search) -> float:
+    """Return how long a step takes rounds for; 0: one round."""
+    return 0.0 if cfg.flips else 60 * cfg.minutes / cfg.steps
+
+
+def open_openings(cfg: config.Search, *, archive: Archive | None = None) -> list[Opening]:
+    """Return the first graph of each chain.
+
+    Raises:
+        TenfoldError: naming what is wrong with start or archive.
+    """
+    return open_start(
+        cfg.start,
+        cfg.problem,
+        chains=cfg.chains,
+        seed=cfg.seed,
+        archive=archive or open_archive(cfg),
+    )
+
+
+def open_archive(cfg: config.Search) -> Archive | None:
+    """Open the archive of a search, if it names one."""
+    return Archive(Path(cfg.archive), cfg.problem) if cfg.archive else None
+
+
+def open_searcher(
+    cfg: config.Search,
+    *,
+    openings: list[Opening] | None = None,
+    archive: Archive | None = None,
+    tell: Tell | None = None,
+) -> Searcher:
+    """Open the problem, the archive and the start of a search.
+
+    Raises:
+        TenfoldError: naming what is wrong with them.
+    """
+    archive = archive or open_archive(cfg)
+    openings = openings or open_openings(cfg, archive=archive)
+    return Searcher(cfg, openings, archive=archive, tell=tell)
