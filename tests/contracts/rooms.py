@@ -102,12 +102,12 @@ def extremal_ladder(workers, path, _text):
 
     cfg = config.Ladder(first=18, last=24, pieces=12, piece_flips=4_000, workers=str(workers))
     units, options = config.LADDER_UNITS, Options(quiet=True)
-    run = Run.create(
-        cfg, room="extremal", verb="ladder", units=units, options=options, path=path
-    )
+    run = Run.create(cfg, room="extremal", verb="ladder", units=units, options=options, path=path)
     ladder_run(cfg, run=run)
     archive = Archive(run.out / "archive")
-    finds = [(find.graph, find.start, find.flips) for n in archive.nodes() for find in archive.finds(n)]
+    finds = [
+        (find.graph, find.start, find.flips) for n in archive.nodes() for find in archive.finds(n)
+    ]
     return read_json(run.out / "records.json"), bits_of(path), finds
 
 

@@ -7,10 +7,10 @@ import torch
 from tenfold.engine import checkpoint
 from tenfold.engine.errors import TenfoldError
 from tenfold.parts.search.config import SearchConfig
-from tenfold.rooms.extremal import actors, alphazero, alphazero_config, method, model
+from tenfold.rooms.extremal import actors, alphazero, alphazero_config, method, model, trials
 from tenfold.rooms.extremal.actors import Crew, Judge, Solutions, as_block, play, searching
-from tenfold.rooms.extremal.alphazero import AlphaZero, Budget, losses_of
-from tenfold.rooms.extremal.alphazero_config import AlphaZeroConfig, LearnConfig
+from tenfold.rooms.extremal.alphazero import AlphaZero, losses_of
+from tenfold.rooms.extremal.alphazero_config import AlphaZeroConfig, Budget, LearnConfig
 from tenfold.rooms.extremal.archive import Archive
 from tenfold.rooms.extremal.bounds import known
 from tenfold.rooms.extremal.codecs import encode_graph6
@@ -49,7 +49,7 @@ def graphs_of(learner):
 
 def block_of(cfg, *, nodes=6, seed=0):
     network = model.build_network(cfg.network, seed=seed)
-    games = alphazero.new_games(cfg, [empty(nodes)] * 3)
+    games = actors.new_games(cfg, [empty(nodes)] * 3)
     mover = searching(Judge(network, crew=Crew(threads=1)), cfg.search, seed=seed)
     moves, rewards = play(games, mover, name="block")
     return network, games, as_block(moves, rewards, nodes=nodes)
@@ -90,7 +90,7 @@ def test_values_of_a_block_are_what_the_games_earned_from_there_on():
 def test_a_value_in_edges_does_not_depend_on_how_a_batch_is_cut():
     network, _, block = block_of(SHORT)
     _, logits, values = judged(network, block)
-    pairs, scalars = (torch.from_numpy(part) for part in alphazero.as_features(block.seen, nodes=6))
+    pairs, scalars = (torch.from_numpy(part) for part in actors.as_features(block.seen, nodes=6))
     with torch.no_grad():
         whole_logits, whole_values = network(pairs, scalars)
     np.testing.assert_allclose(logits, whole_logits.numpy(), atol=1e-5)
@@ -98,7 +98,7 @@ def test_a_value_in_edges_does_not_depend_on_how_a_batch_is_cut():
 
 
 def test_learning_one_batch_of_games_lowers_both_losses():
-    cfg = dataclasses.replace(SHORT, learn=LearnConfig(steps=40, batch=16, learning_rate=5e-3))
+    cfg = dataclasses.replace(SHORT, learn=LearnConfig(steps=25, batch=16, learning_rate=8e-3))
     learner = AlphaZero(cfg, threads=1)
     _, _, block = block_of(cfg)
     # What can be learned: flip the pairs that close nothing, whatever the noise of a search says.
@@ -175,14 +175,14 @@ def test_small_sizes_are_solved_and_the_archive_holds_what_was_found(tmp_path):
 
 
 def test_training_stops_when_the_flips_are_spent():
-    cfg = dataclasses.replace(SHORT, sizes=(12,), curriculum=False)
+    cfg = dataclasses.replace(SHORT, sizes=(9,), curriculum=False)
     learner, curve = alphazero.train(cfg, Budget(flips=10))
     assert len(curve) == 1
     assert learner.flips >= 10
 
 
 def test_flips_count_every_position_a_search_reaches():
-    cfg = dataclasses.replace(SHORT, sizes=(12,), curriculum=False)
+    cfg = dataclasses.replace(SHORT, sizes=(9,), curriculum=False)
     learner, _ = run(cfg, steps=1)
     moves = sum(len(block) for block in learner.replay.blocks)
     assert moves < learner.flips
@@ -193,7 +193,7 @@ def test_flips_count_every_position_a_search_reaches():
 @pytest.mark.parametrize("change", ["resnet", "puct", "final"])
 def test_every_kind_of_network_search_and_objective_solves_five_nodes(change):
     changes = {
-        "resnet": {"network": NetworkConfig(kind="resnet", width=8, blocks=1)},
+        "resnet": {"network": NetworkConfig(torso="resnet", width=8, blocks=1)},
         "puct": {"search": SearchConfig(rule="puct", simulations=8, leaves=2, least_range=1.0)},
         "final": {"objective": "final"},
     }
@@ -240,8 +240,8 @@ def test_solutions_keep_one_of_each_class_and_only_the_best():
 
 def test_searching_is_ahead_of_random_flips_at_equally_many():
     network = model.build_network(TINY.network)
-    searched = alphazero.search_with(network, TINY, Budget(flips=1_000), nodes=12)
-    drawn = alphazero.random_flips(TINY, Budget(flips=searched.flips), nodes=12)
+    searched = trials.search_with(network, TINY, Budget(flips=1_000), nodes=12)
+    drawn = trials.random_flips(TINY, Budget(flips=searched.flips), nodes=12)
     for outcome in (searched, drawn):
         verify(outcome.graph, Problem(nodes=12))
         assert outcome.curve[-1] == (outcome.flips, outcome.graph.size)
@@ -254,7 +254,7 @@ def test_a_search_that_meets_the_bound_stops():
     solutions = Solutions(Problem(nodes=10))
     solutions.put(petersen())
     network = model.build_network(TINY.network)
-    found = alphazero.search_with(network, TINY, Budget(flips=10**6), nodes=11, solutions=solutions)
+    found = trials.search_with(network, TINY, Budget(flips=10**6), nodes=11, solutions=solutions)
     assert found.graph.size == EXACT[11] == 16
     assert found.flips < 10_000
 

@@ -102,10 +102,10 @@ def test_flips_in_a_complete_graph_are_those_of_the_plain_twin(forbid):
 
 
 def test_nodes_of_high_degree_are_counted_like_others():
-    # A wheel with 40 spokes: rows of neighbours far longer than those of a sparse graph.
-    rim = [(i, i % 40 + 1) for i in range(1, 40)]
-    wheel = from_edges(41, [(min(p), max(p)) for p in rim] + [(0, i) for i in range(1, 41)])
-    walk(opened_with(41, "C3,C4"), wheel, flips=6, listed=2, seed=1)
+    # A wheel with 20 spokes: the hub's row of neighbours has more than one block.
+    rim = [(i, i % 20 + 1) for i in range(1, 21)]
+    wheel = from_edges(21, rim + [(0, i) for i in range(1, 21)])
+    walk(opened_with(21, "C3,C4"), wheel, flips=6, listed=2, seed=1)
 
 
 def test_a_long_walk_keeps_the_table_exact():
@@ -113,12 +113,12 @@ def test_a_long_walk_keeps_the_table_exact():
     rng = stream(0, "long walk")
     board = new_board(opened, empty(40), key=1, listed=2)
     pairs = np.arange(len(board.table))
-    for step in range(20_001):
+    for step in range(20_000):
         # Mostly to and fro between 60 and 100 edges, so that short cycles come and go.
         crowd = board.facts[kernels.EDGES] > rng.integers(60, 100)
         edges = np.flatnonzero(board.table >= EDGE) if crowd else pairs
         kernels.flip(board, int(rng.choice(edges)))
-        if step % 5_000 == 0:
+        if step % 5_000 == 4_999:
             plain.check(board, edges_on(board), opened)
 
 

@@ -47,7 +47,7 @@ def test_renaming_nodes_permutes_the_logits_of_pairnet_and_leaves_its_value(orde
 
 
 def test_renaming_nodes_changes_what_resnet_says():
-    network = model.build_network(dataclasses.replace(SMALL, kind="resnet"), seed=1)
+    network = model.build_network(dataclasses.replace(SMALL, torso="resnet"), seed=1)
     expected, found, value, moved_value = judged_renamed(network, 9, list(np.roll(range(9), 4)))
     assert np.abs(found - expected).max() > 1e-3
     assert (moved_value - value).abs().max() > 1e-5

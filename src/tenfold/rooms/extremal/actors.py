@@ -12,12 +12,15 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tenfold.engine import rng
+from tenfold.engine.config import Json
 from tenfold.parts.search.config import SearchConfig
 from tenfold.parts.search.curriculum import draw_start
 from tenfold.parts.search.puct import Found, search
 from tenfold.rooms.extremal import method, model
+from tenfold.rooms.extremal.alphazero_config import AlphaZeroConfig
 from tenfold.rooms.extremal.canonical import canonical_form
 from tenfold.rooms.extremal.data import Games, Seen, as_features
 from tenfold.rooms.extremal.graph import Graph, empty, extend, relabel
@@ -43,7 +46,7 @@ class Crew:
     """
 
     def __init__(self, *, torch_device: str = "cpu", threads: int = 0) -> None:
-        """Args: device of the network; number of threads, 0: as many as torch has."""
+        """Start threads on a CPU, 0: as many as torch has; a GPU needs one."""
         self.device = torch_device
         count = (threads or torch.get_num_threads()) if torch_device == "cpu" else 1
         self._pool = ThreadPoolExecutor(count, initializer=_begin_thread)
@@ -63,6 +66,7 @@ class Crew:
 
 
 def _begin_thread() -> None:
+    # OpenMP keeps this number for each thread, so the caller's own stays as it is.
     torch.set_num_threads(1)
 
 
@@ -222,6 +226,25 @@ class Solutions:
         shelf.append(Kept(graph=graph, form=form))
         return True
 
+    def state(self) -> tuple[dict[str, Tensor], Json]:
+        """Return all graphs as tensors, and the digests of their classes."""
+        tensors = {
+            f"solutions/{size}/{place}": torch.from_numpy(kept.graph.edges)
+            for size, shelf in self.shelves.items()
+            for place, kept in enumerate(shelf)
+        }
+        forms = {str(size): [kept.form for kept in shelf] for size, shelf in self.shelves.items()}
+        return tensors, forms
+
+    def load_state(self, tensors: dict[str, Tensor], forms: Json) -> None:
+        """Take over what `state` returned; other tensors are left alone."""
+        self.shelves = {}
+        for size, digests in forms.items():
+            edges = [tensors[f"solutions/{size}/{place}"] for place in range(len(digests))]
+            graphs = [Graph(int(size), found.cpu().numpy()) for found in edges]
+            shelf = zip(graphs, digests, strict=True)
+            self.shelves[int(size)] = [Kept(graph=graph, form=form) for graph, form in shelf]
+
 
 def draw_starts(
     solutions: Solutions | None, *, nodes: int, games: int, generator: np.random.Generator
@@ -236,3 +259,20 @@ def draw_starts(
         start = empty(nodes) if drawn is None else extend(drawn, nodes)
         starts.append(relabel(start, generator.permutation(nodes)))
     return starts
+
+
+def new_games(cfg: AlphaZeroConfig, starts: Sequence[Graph]) -> Games:
+    """Begin games with the rules of a config."""
+    return Games(
+        Problem(nodes=starts[0].nodes, forbid=cfg.forbid),
+        starts,
+        objective=cfg.objective,
+        tenure=cfg.tenure,
+        ahead=cfg.search.simulations,
+    )
+
+
+def promising(games: Games, solutions: Solutions) -> list[Graph]:
+    """Return the repaired best graphs of games that may be kept."""
+    graphs = games.records(least=solutions.edges(games.nodes))
+    return [graph for graph in graphs if graph.size >= solutions.edges(games.nodes)]

@@ -33,19 +33,18 @@ from tenfold.rooms.extremal import model
 from tenfold.rooms.extremal.actors import (
     Crew,
     Judge,
-    Kept,
-    Mover,
     Solutions,
     as_block,
     draw_starts,
-    flipping,
+    new_games,
     play,
+    promising,
     searching,
 )
-from tenfold.rooms.extremal.alphazero_config import AlphaZeroConfig
+from tenfold.rooms.extremal.alphazero_config import AlphaZeroConfig, Budget
 from tenfold.rooms.extremal.bounds import upper_bound
 from tenfold.rooms.extremal.data import Games, as_features
-from tenfold.rooms.extremal.graph import Graph, empty
+from tenfold.rooms.extremal.graph import Graph
 from tenfold.rooms.extremal.problem import Problem, resize
 from tenfold.rooms.extremal.replay import Block, Replay
 
@@ -157,7 +156,7 @@ class AlphaZero:
         return new_games(cfg, starts)
 
     def _keep(self, games: Games, *, seconds: float) -> None:
-        for graph in _promising(games, self.solutions):
+        for graph in promising(games, self.solutions):
             self.solutions.put(graph)
             if self.archive is not None:
                 self.archive.put(
@@ -207,11 +206,8 @@ class AlphaZero:
         tensors, values = flatten_optimizer(self.adam)
         tensors |= {f"network/{name}": value for name, value in self.network.state_dict().items()}
         tensors |= self.replay.state()
-        forms = {}
-        for nodes, shelf in self.solutions.shelves.items():
-            forms[str(nodes)] = [kept.form for kept in shelf]
-            for place, kept in enumerate(shelf):
-                tensors[f"solutions/{nodes}/{place}"] = torch.from_numpy(kept.graph.edges)
+        kept, forms = self.solutions.state()
+        tensors |= kept
         counts = {"flips": self.flips, "seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
         turn = {"size": self.turn.size, "spent": self.turn.spent}
         return tensors, {"optimizer": values, "forms": forms, "counts": counts, "turn": turn}
@@ -223,13 +219,7 @@ class AlphaZero:
         self.network.load_state_dict(own)
         restore_optimizer(self.adam, tensors, values["optimizer"])
         self.replay.load_state(tensors)
-        self.solutions.shelves = {
-            int(nodes): [
-                Kept(graph=Graph(int(nodes), tensors[f"solutions/{nodes}/{i}"].numpy()), form=form)
-                for i, form in enumerate(forms)
-            ]
-            for nodes, forms in values["forms"].items()
-        }
+        self.solutions.load_state(tensors, values["forms"])
         counts = values["counts"]
         self.flips, self.turn = int(counts["flips"]), Turn(**values["turn"])
         self.seconds, self.cpu_seconds = float(counts["seconds"]), float(counts["cpu_seconds"])
@@ -256,34 +246,7 @@ def _optimizer(network: model.Network, cfg: AlphaZeroConfig) -> torch.optim.Opti
     )
 
 
-def new_games(cfg: AlphaZeroConfig, starts: list[Graph]) -> Games:
-    """Begin games with the rules of a config."""
-    return Games(
-        Problem(nodes=starts[0].nodes, forbid=cfg.forbid),
-        starts,
-        objective=cfg.objective,
-        tenure=cfg.tenure,
-        ahead=cfg.search.simulations,
-    )
-
-
-def _promising(games: Games, solutions: Solutions) -> list[Graph]:
-    """Return the repaired best graphs of games that may be kept."""
-    graphs = games.records(least=solutions.edges(games.nodes))
-    return [graph for graph in graphs if graph.size >= solutions.edges(games.nodes)]
-
-
 # Whole runs
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """When to stop: at the first of these."""
-
-    seconds: float = float("inf")
-    """Wall time."""
-    flips: float = float("inf")
-    """Flips, those in searches included."""
 
 
 def train(
@@ -313,97 +276,3 @@ def steps(learner: AlphaZero, budget: Budget, *, first: int = 0) -> Iterator[Ite
     ):
         yield learner.update(step)
         step += 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a search without learning found."""
-
-    graph: Graph
-    """The best graph, repaired and checked."""
-    mean_best: float
-    """Mean over all games of the best score that moves reached."""
-    flips: int
-    seconds: float
-    curve: tuple[tuple[int, int], ...]
-    """(flips, most edges) after each batch of games."""
-
-
-def search_with(
-    network: model.Network,
-    cfg: AlphaZeroConfig,
-    budget: Budget,
-    *,
-    nodes: int,
-    solutions: Solutions | None = None,
-    seed: int = 0,
-    torch_device: str = "cpu",
-    threads: int = 0,
-) -> Outcome:
-    """Search one size with a network as it is; nothing is learned.
-
-    Args:
-        network: trained or not.
-        cfg: rules of the games and the search.
-        budget: when to stop; batches of games are played to their end.
-        nodes: the size.
-        solutions: where games begin (curriculum); None: from no edges.
-        seed: of starts and noise.
-        torch_device: where the network is.
-        threads: of the network on a CPU; 0: as many as torch has.
-    """
-    judge = Judge(network, crew=Crew(torch_device=torch_device, threads=threads))
-    mover = searching(judge, cfg.search, seed=seed)
-    return _repeat(mover, cfg, budget, nodes=nodes, solutions=solutions, seed=seed)
-
-
-def random_flips(
-    cfg: AlphaZeroConfig,
-    budget: Budget,
-    *,
-    nodes: int,
-    solutions: Solutions | None = None,
-    seed: int = 0,
-) -> Outcome:
-    """Flip pairs at random in games of the same starts and lengths: the control."""
-    return _repeat(flipping(seed=seed), cfg, budget, nodes=nodes, solutions=solutions, seed=seed)
-
-
-def _repeat(
-    mover: Mover,
-    cfg: AlphaZeroConfig,
-    budget: Budget,
-    *,
-    nodes: int,
-    solutions: Solutions | None,
-    seed: int,
-) -> Outcome:
-    """Play batch after batch of games and keep the best graph."""
-    began = time.monotonic()
-    found = Solutions(Problem(nodes=nodes, forbid=cfg.forbid), keep=1)
-    found.put(empty(nodes))
-    upper, flips = upper_bound(found.problem).value, 0
-    curve: list[tuple[int, int]] = []
-    reached: list[int] = []
-    while (
-        found.edges(nodes) < upper
-        and flips < budget.flips
-        and time.monotonic() - began < budget.seconds
-    ):
-        generator = rng.stream(seed, METHOD, "starts", len(curve))
-        starts = draw_starts(solutions, nodes=nodes, games=cfg.games, generator=generator)
-        games = new_games(cfg, starts)
-        play(games, mover, name=f"search {len(curve)}", remember=False)
-        flips += int(games.state.flips.sum())
-        reached += games.bests.tolist()
-        for graph in _promising(games, found):
-            found.put(graph)
-        curve.append((flips, found.edges(nodes)))
-    seconds = time.monotonic() - began
-    return Outcome(
-        graph=found.best(nodes)[0],
-        mean_best=float(np.mean(reached)),
-        flips=flips,
-        seconds=seconds,
-        curve=tuple(curve),
-    )

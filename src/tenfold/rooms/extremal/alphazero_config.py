@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from tenfold.parts.search.config import SearchConfig
-from tenfold.rooms.extremal.method import Objective
 from tenfold.rooms.extremal.model_config import NetworkConfig, preset
 from tenfold.rooms.extremal.problem import read_forbidden
 
+Objective = Literal["final", "best"]
 LARGEST = 200
 """Nodes; on more, the counts of paths in a crowded graph might leave their table."""
 
@@ -89,6 +90,16 @@ def _check_tenure(tenure: int, *, smallest: int) -> None:
             f"tenure ({tenure}) must lie from 1 to {pairs - 1}: of the {pairs} pairs of "
             f"{smallest} nodes one must stay free"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """When to stop: at the first of these."""
+
+    seconds: float = float("inf")
+    """Wall time."""
+    flips: float = float("inf")
+    """Flips, those in searches included."""
 
 
 # Recipes

@@ -9,7 +9,6 @@ cluster pieces go out and come back by whole windows.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +25,7 @@ from tenfold.rooms.extremal.bounds import known
 from tenfold.rooms.extremal.codecs import decode_graph
 from tenfold.rooms.extremal.ladder import Hunt
 from tenfold.rooms.extremal.moves import Outcome, Piece, run_piece, run_task
+from tenfold.rooms.extremal.slices import Slices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,19 +47,13 @@ class Campaign:
         self._pool = None if cfg.workers == "ray" else ThreadPoolExecutor(int(cfg.workers))
         self._running: deque[Future[Outcome]] = deque()
         self._ready: deque[Outcome] = deque()
-        self._until: float | None = None
+        self._slices = Slices(0.0 if cfg.pieces else 60 * cfg.minutes / cfg.steps)
 
     def update(self, step: int) -> None:
         """Take the result of one piece, or of those that come within a slice of time."""
-        if self.cfg.pieces:
-            self._take_one(left=self.cfg.pieces - step)
-            return
-        if self._until is None:
-            self._until = time.monotonic()
-        # Not from now on: what a step takes too long the next one has less.
-        self._until += 60 * self.cfg.minutes / self.cfg.steps
-        while time.monotonic() < self._until:
-            self._take_one(left=self.cfg.window)
+        left = self.cfg.pieces - step if self.cfg.pieces else self.cfg.window
+        for _ in self._slices.rounds():
+            self._take_one(left=left)
         while step == self.cfg.steps - 1 and self.hunt.pending:
             self._take_one(left=0)
 
@@ -85,8 +79,8 @@ class Campaign:
         hunt = self.hunt
         if self._ready:
             return
-        while len(hunt.pending) < min(self.cfg.window, left):
-            hunt.pending.append(hunt.choose())
+        if not hunt.pending:
+            hunt.pending.extend(hunt.choose() for _ in range(min(self.cfg.window, left)))
         problem = asdict(self.cfg.problem)
         tasks = {piece.key: {"piece": asdict(piece), "problem": problem} for piece in hunt.pending}
         done = dict(map_tasks(run_task, tasks, workers="ray"))

@@ -9,6 +9,10 @@ from tenfold.engine.config import Json
 from tenfold.engine.verbs import Call, CallFromRun, Plain, Verb, open_run
 from tenfold.rooms.extremal import config
 from tenfold.rooms.extremal import tools_config as told
+from tenfold.rooms.extremal.claim_config import Claim
+from tenfold.rooms.extremal.compare_config import UNITS as COMPARE_UNITS
+from tenfold.rooms.extremal.compare_config import Compare
+from tenfold.rooms.extremal.learning_config import AZ_UNITS, CE_UNITS, Az, AzTrain, CrossEntropyRun
 
 ROOM = "extremal"
 
@@ -64,6 +68,52 @@ def _plan_ladder(cfg: config.Ladder) -> Json:
         "flips": flips or None,
         "minutes": None if cfg.pieces else cfg.minutes,
     }
+
+
+def _az(cfg: Az, call: Call) -> Json:
+    from tenfold.engine.files import read_json, runs_root
+    from tenfold.engine.run import find_run
+    from tenfold.rooms.extremal.learning_runs import az_search, az_train
+    from tenfold.rooms.extremal.records import count_rows
+
+    if isinstance(cfg.do, AzTrain):
+        run = open_run(
+            cfg, call, room=ROOM, verb="az", seed=cfg.do.game.seed, schema=config.SCHEMA,
+            units=AZ_UNITS,
+        )  # fmt: skip
+        rows = read_json(az_train(cfg.do, run=run).out / "records.json")
+        return {"run": str(run.path), "counts": count_rows(rows), "records": rows}
+    name = cfg.do.run_name
+    trained = Path(find_run(name, runs_root(call.runs))) if name else None
+    run = open_run(
+        cfg, call, room=ROOM, verb="az", seed=cfg.do.seed, schema=config.SCHEMA, units=AZ_UNITS
+    )
+    result: Json = read_json(az_search(cfg.do, run=run, trained=trained).out / "result.json")
+    result.pop("curve")
+    return {"run": str(run.path)} | result
+
+
+def _ce(cfg: CrossEntropyRun, call: Call) -> Json:
+    from tenfold.engine.files import read_json
+    from tenfold.rooms.extremal.learning_runs import ce_run
+
+    run = open_run(
+        cfg, call, room=ROOM, verb="ce", seed=cfg.method.seed, schema=config.SCHEMA, units=CE_UNITS
+    )
+    result: Json = read_json(ce_run(cfg, run=run).out / "result.json")
+    return {"run": str(run.path)} | result
+
+
+def _compare(cfg: Compare, call: Call) -> Json:
+    from tenfold.engine.files import read_json
+    from tenfold.rooms.extremal.compare import compare_run
+
+    run = open_run(
+        cfg, call, room=ROOM, verb="compare", seed=cfg.seeds[0], schema=config.SCHEMA,
+        units=COMPARE_UNITS,
+    )  # fmt: skip
+    result = read_json(compare_run(cfg, run=run).out / "compare.json")
+    return {"run": str(run.path), "methods": result["methods"]}
 
 
 def _goes_on(call: Call) -> bool:
@@ -134,6 +184,27 @@ def _draw(cfg: told.Draw, call: Plain) -> Json:  # noqa: ARG001
     return tools.draw(cfg)
 
 
+def _claim(cfg: Claim, call: Call) -> Json:
+    from tenfold.engine.claim import summary
+    from tenfold.rooms.extremal.claim import run_claim
+
+    run = open_run(cfg, call, room=ROOM, verb="claim", schema=config.SCHEMA)
+    return summary(run_claim(cfg, run=run)) | {"report": str(run.path / "report.html")}
+
+
+def _plan_claim(cfg: Claim) -> Json:
+    from tenfold.rooms.extremal.claim import estimate
+
+    return estimate(cfg)
+
+
+def _report(cfg: told.Report, call: Plain) -> Json:
+    from tenfold.rooms.extremal import report
+
+    path = report.find_place(cfg.run, runs=call.runs)
+    return {"report": str(report.write_report(path, light=cfg.light))}
+
+
 VERBS = {
     "search": Verb(
         config=config.Search,
@@ -154,9 +225,7 @@ VERBS = {
     "construct": Verb(
         config=told.Construct, run=_construct, help="Build a graph by name.", call=Plain
     ),
-    "lift": Verb(
-        config=told.Lift, run=_lift, help="Look for Cayley graphs and lifts.", call=Plain
-    ),
+    "lift": Verb(config=told.Lift, run=_lift, help="Look for Cayley graphs and lifts.", call=Plain),
     "polish": Verb(
         config=told.Polish, run=_polish, help="Search on from each graph of a file.", call=Plain
     ),
@@ -174,14 +243,47 @@ VERBS = {
         config=told.Classes, run=_classes, help="Count graphs up to isomorphism.", call=Plain
     ),
     "bound": Verb(
-        config=told.BoundOf, run=_bound, help="Show proven upper bounds and their rules.", call=Plain
+        config=told.BoundOf,
+        run=_bound,
+        help="Show upper bounds and their rules.",
+        call=Plain,
     ),
     "exact": Verb(
         config=told.ExactOf, run=_exact, help="Solve a problem with few free pairs.", call=Plain
+    ),
+    "ce": Verb(
+        config=CrossEntropyRun,
+        run=_ce,
+        help="Run the cross-entropy baseline.",
+        schema=config.SCHEMA,
+    ),
+    "az": Verb(
+        config=Az,
+        run=_az,
+        help="Train AlphaZero, or search with what it learned.",
+        schema=config.SCHEMA,
+    ),
+    "compare": Verb(
+        config=Compare,
+        run=_compare,
+        help="Compare methods at the same budget.",
+        schema=config.SCHEMA,
     ),
     "archive": Verb(
         config=told.Keep, run=_archive, help="Show, merge or export an archive.", call=Plain
     ),
     "draw": Verb(config=told.Draw, run=_draw, help="Draw a graph as a page.", call=Plain),
-    # claim: claim.py and claim_config.py; report: report.py (Plain, as in jumprelu.cli)
+    "claim": Verb(
+        config=Claim,
+        run=_claim,
+        help="Check the paper's headline at a scale.",
+        plan=_plan_claim,
+        schema=config.SCHEMA,
+    ),
+    "report": Verb(
+        config=told.Report,
+        run=_report,
+        help="Write report.html of a run or an archive.",
+        call=Plain,
+    ),
 }

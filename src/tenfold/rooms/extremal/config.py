@@ -14,6 +14,7 @@ import tyro
 from tenfold.engine.config import free
 from tenfold.engine.errors import TenfoldError
 from tenfold.rooms.extremal.problem import MAX_NODES, Problem
+from tenfold.rooms.extremal.slices import count_steps
 
 SCHEMA = 1
 
@@ -112,7 +113,7 @@ class Search:
         """Rounds, where flips are counted; else slices of time."""
         if self.flips:
             return len(round_sizes(-(-self.flips // self.chains), most=self.round_flips))
-        return max(1, round(60 * self.minutes / SLICE_SECONDS))
+        return count_steps(self.minutes, seconds=SLICE_SECONDS)
 
 
 def round_size(number: int, *, most: int) -> int:
@@ -148,7 +149,7 @@ class Ladder:
     """Time limit, if `pieces` is 0; then other processes' finds in the archive are used too."""
     pieces: int = 0
     """Searches that it consists of; then the result depends on the options alone."""
-    piece_flips: int = 600_000
+    piece_flips: int = 800_000
     """Flips of a piece."""
     piece_seconds: float = 0.0
     """Time limit of a piece, for slow machines; 0: none, and pieces are repeatable."""
@@ -195,7 +196,7 @@ class Ladder:
     @property
     def steps(self) -> int:
         """Pieces, where they are counted; else slices of time."""
-        return self.pieces or max(1, round(60 * self.minutes / LADDER_SLICE_SECONDS))
+        return self.pieces or count_steps(self.minutes, seconds=LADDER_SLICE_SECONDS)
 
 
 SEARCH_UNITS = {

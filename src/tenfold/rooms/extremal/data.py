@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tenfold.engine.kernel import jit
 from tenfold.rooms.extremal import method
+from tenfold.rooms.extremal.alphazero_config import Objective
 from tenfold.rooms.extremal.bounds import upper_bound
 from tenfold.rooms.extremal.graph import Graph
 from tenfold.rooms.extremal.kernels import (
@@ -31,7 +32,6 @@ from tenfold.rooms.extremal.kernels import (
     new_board,
     repair,
 )
-from tenfold.rooms.extremal.method import Objective
 from tenfold.rooms.extremal.model_config import FEATURES, SCALARS
 from tenfold.rooms.extremal.problem import Opened, Problem, open_problem
 

@@ -230,7 +230,8 @@ def _forget(board: Any, u: Whole, v: Whole) -> None:
 def find_obstacle(board: Any, pair: Whole) -> Whole:
     """Return an edge, drawn at random, of the one subgraph that the absent `pair` would close.
 
-    Only for C = 1. NONE if that subgraph has no edge that may be removed.
+    Only for C = 1, and with K2,t forbidden only in legal graphs, where C = 1 means one subgraph.
+    NONE if that subgraph has no edge that may be removed.
     """
     u, v = np.int64(board.low[pair]), np.int64(board.high[pair])
     count: Whole = np.int64(0)

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.engine import rng
-from tenfold.engine.kernel import jit
 from tenfold.rooms.extremal.graph import Graph
 from tenfold.rooms.extremal.kernels import (
     BARRED,
@@ -42,6 +41,7 @@ from tenfold.rooms.extremal.kernels import (
     TWO,
     Board,
     add,
+    bare,
     below,
     chance,
     find_obstacle,
@@ -51,6 +51,7 @@ from tenfold.rooms.extremal.kernels import (
     pair_of,
     remove,
     repair,
+    within,
 )
 from tenfold.rooms.extremal.problem import Opened
 
@@ -79,7 +80,7 @@ class Chain(NamedTuple):
     until: NDArray[np.int64]
     """[pairs]: step until which a pair is tabu."""
     log: NDArray[np.int32]
-    best: NDArray[np.int16]
+    best: NDArray[np.int32]
     """[pairs]: the table when the score was best."""
     facts: NDArray[np.int64]
     heat: NDArray[np.float64]
@@ -165,23 +166,23 @@ def run(method: Method, chain: Chain, flips: int) -> None:
 # What all of them do
 
 
-@jit
+@within
 def _lacking(chain: Any) -> int:
     """Return by how much degrees fall short of the least degree, summed over nodes."""
     total = 0
     if chain.facts[LEAST]:
-        for degree in chain.board.degree:
-            total += max(0, chain.facts[LEAST] - degree)
+        for node in range(len(chain.board.degree)):
+            total += max(0, chain.facts[LEAST] - chain.board.degree[node])
     return total
 
 
-@jit
+@within
 def value_of(chain: Any) -> int:
     """Return the score less twice what degrees lack."""
     return chain.board.facts[SCORE] - 2 * _lacking(chain)
 
 
-@jit
+@bare
 def note_best(chain: Any) -> bool:
     """Keep the state if it is the best; say whether it is."""
     value = value_of(chain)
@@ -191,18 +192,19 @@ def note_best(chain: Any) -> bool:
     if value <= chain.facts[BEST]:
         return False
     chain.facts[BEST] = value
-    chain.best[:] = chain.board.table
+    for pair in range(len(chain.best)):
+        chain.best[pair] = chain.board.table[pair]
     return True
 
 
-@jit
+@within
 def _fits(board: Any, pair: int) -> bool:
     """Say whether the degrees allow this absent pair."""
     cap = board.facts[CAP]
     return board.degree[board.low[pair]] < cap and board.degree[board.high[pair]] < cap
 
 
-@jit
+@within
 def _any_free(board: Any) -> int:
     """Draw an absent pair that closes nothing, NONE if there is none."""
     size = board.sizes[FREE]
@@ -216,7 +218,7 @@ def _any_free(board: Any) -> int:
 # Iterated local search
 
 
-@jit
+@within
 def _do(chain: Any, pair: int) -> None:
     """Flip and log."""
     flip(chain.board, pair)
@@ -226,14 +228,14 @@ def _do(chain: Any, pair: int) -> None:
     chain.facts[LOGGED] = place + 1
 
 
-@jit
+@bare
 def _undo(chain: Any) -> None:
     for i in range(chain.facts[LOGGED] - 1, -1, -1):
         flip(chain.board, np.int64(chain.log[i]))
     chain.facts[LOGGED] = 0
 
 
-@jit
+@bare
 def _fill(chain: Any) -> None:
     """Add free pairs in random order until none fits."""
     pair = _any_free(chain.board)
@@ -242,7 +244,7 @@ def _fill(chain: Any) -> None:
         pair = _any_free(chain.board)
 
 
-@jit
+@bare
 def _obstacle(board: Any, pair: int) -> int:
     """Return an edge that may go of a short cycle that `pair` closes, NONE if none may.
 
@@ -280,7 +282,7 @@ def _obstacle(board: Any, pair: int) -> int:
     return np.int64(board.buffer[below(board.random, usable)]) if usable else NONE
 
 
-@jit
+@bare
 def _swap(chain: Any) -> bool:
     """Put in a pair that one short cycle bars, take out an edge of that; say whether it was."""
     board = chain.board
@@ -302,7 +304,7 @@ def _swap(chain: Any) -> bool:
     return False
 
 
-@jit
+@bare
 def _turn(chain: Any) -> bool:
     """Put in a free pair that a degree limit bars, take out an edge at each full end."""
     board = chain.board
@@ -310,8 +312,8 @@ def _turn(chain: Any) -> bool:
     if not size:
         return False
     pair = np.int64(board.lists[FREE, below(board.random, size)])
-    ends = np.array([board.low[pair], board.high[pair]], dtype=np.int64)
-    for end in ends:
+    for side in range(2):
+        end = np.int64(board.low[pair] if side else board.high[pair])
         if board.degree[end] >= board.facts[CAP]:
             other = np.int64(board.near[end, below(board.random, board.degree[end])])
             edge = pair_of(board, end, other)
@@ -323,7 +325,7 @@ def _turn(chain: Any) -> bool:
     return True
 
 
-@jit
+@bare
 def _strip(chain: Any, node: int) -> None:
     """Remove all edges of a node that may go."""
     board = chain.board
@@ -335,7 +337,7 @@ def _strip(chain: Any, node: int) -> None:
         place = min(place, board.degree[node]) - 1
 
 
-@jit
+@bare
 def _strip_around(chain: Any, node: int, edges: int) -> None:
     """Remove edges that may go along a random walk from a node."""
     board = chain.board
@@ -350,7 +352,7 @@ def _strip_around(chain: Any, node: int, edges: int) -> None:
         node = other
 
 
-@jit
+@bare
 def _force(chain: Any) -> None:
     """Put in a random absent pair, and take out an edge of each short cycle that it closes."""
     board = chain.board
@@ -369,7 +371,7 @@ def _force(chain: Any) -> None:
         return
 
 
-@jit
+@bare
 def _kick(chain: Any) -> None:
     board = chain.board
     kind = below(board.random, 16)
@@ -388,7 +390,7 @@ def _kick(chain: Any) -> None:
                 chain.until[edge] = chain.facts[STEP] + chain.facts[TENURE]
 
 
-@jit
+@bare
 def _run_ils(chain: Any, flips: int) -> None:
     board, facts = chain.board, chain.facts
     stop = board.facts[FLIPS] + flips
@@ -420,7 +422,7 @@ def _run_ils(chain: Any, flips: int) -> None:
 # The paper's tabu search
 
 
-@jit
+@bare
 def _draw_of_gain(chain: Any, first: int, second: int) -> int:
     """Draw one of the pairs of two lists that is not tabu; NONE if none was met."""
     board = chain.board
@@ -438,7 +440,7 @@ def _draw_of_gain(chain: Any, first: int, second: int) -> int:
     return NONE
 
 
-@jit
+@bare
 def _most_crowded(chain: Any) -> int:
     """Return an edge in most forbidden subgraphs, two at least, that is not tabu."""
     board = chain.board
@@ -457,7 +459,7 @@ def _most_crowded(chain: Any) -> int:
     return chosen
 
 
-@jit
+@bare
 def _best_move(chain: Any) -> int:
     """Return a pair of largest gain among those not tabu, ties at random."""
     board = chain.board
@@ -479,7 +481,7 @@ def _best_move(chain: Any) -> int:
     return _draw_of_gain(chain, TWO, KEPT)
 
 
-@jit
+@bare
 def _return_to_best(chain: Any) -> None:
     """Flip every pair in which the board differs from the best state."""
     board = chain.board
@@ -488,7 +490,7 @@ def _return_to_best(chain: Any) -> None:
             flip(board, pair)
 
 
-@jit
+@bare
 def _run_tabu(chain: Any, flips: int) -> None:
     board, facts = chain.board, chain.facts
     stop = board.facts[FLIPS] + flips
@@ -510,7 +512,7 @@ def _run_tabu(chain: Any, flips: int) -> None:
 # Annealing
 
 
-@jit
+@bare
 def _run_anneal(chain: Any, flips: int) -> None:
     """Metropolis with all pairs as proposals; a proposal that is refused counts a tenth."""
     board, facts, heat = chain.board, chain.facts, chain.heat
@@ -542,7 +544,7 @@ def _run_anneal(chain: Any, flips: int) -> None:
 # Greedy restarts
 
 
-@jit
+@bare
 def _heaviest_free(board: Any) -> int:
     """Return the free pair of largest degree sum among some that are drawn."""
     best, chosen = np.int64(-1), np.int64(NONE)
@@ -555,7 +557,7 @@ def _heaviest_free(board: Any) -> int:
     return chosen
 
 
-@jit
+@bare
 def clear(board: Any) -> None:
     """Remove all edges that may go."""
     for number in (KEPT, CLOSING, CROWDED):
@@ -563,7 +565,7 @@ def clear(board: Any) -> None:
             remove(board, np.int64(board.lists[number, board.sizes[number] - 1]))
 
 
-@jit
+@bare
 def grow(board: Any) -> None:
     """Add free pairs until none is left, three in four times of largest degree sum."""
     while True:
@@ -574,7 +576,7 @@ def grow(board: Any) -> None:
         add(board, pair)
 
 
-@jit
+@bare
 def _run_greedy(chain: Any, flips: int) -> None:
     board, facts = chain.board, chain.facts
     stop = board.facts[FLIPS] + flips

@@ -20,12 +20,11 @@ a value is measured in (`value_scale`), that an episode ends at a proven upper b
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Objective = Literal["final", "best"]
 Matrix = NDArray[Any]
 """[n, n] adjacency, symmetric, 0 or 1."""
 

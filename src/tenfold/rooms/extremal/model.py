@@ -103,8 +103,8 @@ def build(kind: Kind, size: Size, *, seed: int = 0) -> Network:
 
 def build_network(config: NetworkConfig, *, seed: int = 0) -> Network:
     """Return an untrained network of any size."""
-    generator = rng.torch_stream(seed, "network", config.kind)
-    made = PairNet if config.kind == "pairnet" else ResNet
+    generator = rng.torch_stream(seed, "network", config.torso)
+    made = PairNet if config.torso == "pairnet" else ResNet
     return made(config, generator=generator)
 
 

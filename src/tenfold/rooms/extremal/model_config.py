@@ -19,7 +19,7 @@ Size = Literal["cpu", "gpu"]
 class NetworkConfig:
     """Sizes of a policy and value network."""
 
-    kind: Kind = "pairnet"
+    torso: Kind = "pairnet"
     """Triangle self-attention, or convolutions over the adjacency image."""
     width: int = 16
     """Channels of a pair."""
@@ -44,11 +44,11 @@ class NetworkConfig:
 
 
 PRESETS: dict[tuple[Kind, Size], NetworkConfig] = {
-    ("pairnet", "cpu"): NetworkConfig(kind="pairnet", width=16, blocks=2, heads=2),
-    ("pairnet", "gpu"): NetworkConfig(kind="pairnet", width=64, blocks=4, heads=4, bf16=True),
+    ("pairnet", "cpu"): NetworkConfig(torso="pairnet", width=16, blocks=2, heads=2),
+    ("pairnet", "gpu"): NetworkConfig(torso="pairnet", width=64, blocks=4, heads=4, bf16=True),
     # More parameters than the pair network, at most its time: the comparison favours resnet.
-    ("resnet", "cpu"): NetworkConfig(kind="resnet", width=24, blocks=3),
-    ("resnet", "gpu"): NetworkConfig(kind="resnet", width=96, blocks=8, bf16=True),
+    ("resnet", "cpu"): NetworkConfig(torso="resnet", width=24, blocks=3),
+    ("resnet", "gpu"): NetworkConfig(torso="resnet", width=96, blocks=8, bf16=True),
 }
 
 

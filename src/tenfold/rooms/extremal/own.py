@@ -180,7 +180,7 @@ def _compiled(gain: Gain) -> Any:
     """Compile the loop for a gain; not kept on the disk, for the gain is only known here."""
     import numba
 
-    change_of = gain if hasattr(gain, "py_func") else numba.njit(gain, nogil=True)
+    change_of: Any = gain if hasattr(gain, "py_func") else numba.njit(gain, nogil=True)
 
     def walk(
         adjacency: Any, near: Any, degree: Any, best: Any, scores: Any, heat: Any, random: Any,
@@ -193,7 +193,8 @@ def _compiled(gain: Gain) -> Any:
                 heat[0] = heat[1]
             u = below(random, nodes)
             v = below(random, nodes - 1)
-            v += v >= u
+            if v >= u:
+                v += 1
             change = change_of(adjacency, near, degree, u, v)
             if change < 0 and chance(random) >= math.exp(change / heat[0]):
                 continue

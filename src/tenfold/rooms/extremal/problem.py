@@ -93,7 +93,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         if not 2 <= self.nodes <= MAX_NODES:
-            raise ValueError(f"nodes is {self.nodes}; give 2 to {MAX_NODES}, the limit of the table")
+            raise ValueError(f"nodes is {self.nodes}; give 2 to {MAX_NODES}, the table's limit")
         _resolve_shorthands(self)
         forbidden = read_forbidden(self.forbid)
         object.__setattr__(self, "forbid", str(forbidden))
@@ -120,12 +120,10 @@ class Problem:
         Files are named by what is in them, so that a moved file is the same problem.
         """
         words = [f"forbid {self.forbid}"]
-        for name in ("host", "frozen", "group"):
-            if text := getattr(self, name):
-                words.append(f"{name} {_content_name(text)}")
-        for name in ("min_degree", "max_degree"):
-            if value := getattr(self, name):
-                words.append(f"{name} {value}")
+        texts = {name: getattr(self, name) for name in ("host", "frozen", "group")}
+        words += [f"{name} {_content_name(text)}" for name, text in texts.items() if text]
+        limits = {name: getattr(self, name) for name in ("min_degree", "max_degree")}
+        words += [f"{name} {value}" for name, value in limits.items() if value]
         return "; ".join(words)
 
 
@@ -174,8 +172,8 @@ def moore_bound(degree: int, forbidden: Forbidden) -> int:
         return 0
     radius = (girth - 1) // 2
     if girth % 2:
-        return 1 + sum(degree * (degree - 1) ** depth for depth in range(radius))
-    return 2 * sum((degree - 1) ** depth for depth in range(radius + 1))
+        return 1 + degree * sum(int((degree - 1) ** depth) for depth in range(radius))
+    return 2 * sum(int((degree - 1) ** depth) for depth in range(radius + 1))
 
 
 def _content_name(text: str) -> str:

@@ -28,11 +28,7 @@ def record_rows(
     """
     published = known(archive.problem.forbid) if table is None else table
     sizes = archive.nodes() if not last else range(max(first, 2), last + 1)
-    rows = []
-    for nodes in sizes:
-        if nodes >= first and (archive.edges(nodes) >= 0 or last):
-            rows.append(_row(archive, nodes, published.get(nodes)))
-    return rows
+    return [_row(archive, nodes, published.get(nodes)) for nodes in sizes if nodes >= first]
 
 
 def _row(archive: Archive, nodes: int, published: Known | None) -> Json:

@@ -25,7 +25,6 @@ from tenfold.rooms.extremal.search import (
     method_of,
     open_openings,
     open_searcher,
-    slice_seconds,
 )
 from tenfold.rooms.extremal.verify import Certificate
 
@@ -56,7 +55,7 @@ def search_run(
         try:
             for step in run.steps(cfg.steps, searcher):
                 if not searcher.done:
-                    searcher.update(seconds=slice_seconds(cfg))
+                    searcher.update()
                     run.log(step, searcher.measures())
         finally:
             searcher.close()

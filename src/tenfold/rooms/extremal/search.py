@@ -26,6 +26,7 @@ from tenfold.rooms.extremal.graph import Graph, from_edges
 from tenfold.rooms.extremal.groups import read_action
 from tenfold.rooms.extremal.openings import Opening, check_frozen, open_start
 from tenfold.rooms.extremal.problem import Opened, Problem, open_problem
+from tenfold.rooms.extremal.slices import Slices
 from tenfold.rooms.extremal.verify import Certificate, verify
 from tenfold.rooms.extremal.walkers import BoardWalker, OrbitWalker, Walker
 
@@ -98,7 +99,8 @@ class Searcher:
         self.rounds = 0
         self.seconds = 0.0
         self._sizes = config.round_sizes(-(-cfg.flips // cfg.chains), most=cfg.round_flips)
-        self._began = self._late = 0.0
+        self._slices = Slices(0.0 if cfg.flips else 60 * cfg.minutes / cfg.steps)
+        self._began = 0.0
         self._tell = tell
         self._pool: ThreadPoolExecutor | None = None
 
@@ -123,15 +125,13 @@ class Searcher:
         spent = bool(self._sizes) and self.rounds >= len(self._sizes)
         return spent or self.edges >= self.goal
 
-    def update(self, *, seconds: float = 0.0) -> None:
-        """Make a round, and more of them until so many seconds are over; none when done."""
+    def update(self) -> None:
+        """Make a round, or as many as fit into a slice of time; none when done."""
         self._began = time.monotonic()
-        until = self._began + seconds - self._late
-        while not self.done and not (seconds and time.monotonic() >= until):
-            play_round(self)
-            if not seconds:
+        for _ in self._slices.rounds():
+            if self.done:
                 break
-        self._late = max(0.0, time.monotonic() - until) if seconds else 0.0
+            play_round(self)
         self.seconds, self._began = self.elapsed, 0.0
 
     def advance_all(self, flips: int) -> None:
@@ -176,7 +176,11 @@ class Searcher:
 
     def measures(self) -> dict[str, float]:
         """Return what is logged after a step."""
-        values = {"edges": self.edges, "flips": self.flips, "gap_upper": self.upper.value - self.edges}
+        values = {
+            "edges": self.edges,
+            "flips": self.flips,
+            "gap_upper": self.upper.value - self.edges,
+        }
         published = known(self.cfg.problem.forbid).get(self.cfg.problem.nodes)
         if published is not None:
             values["gap_known"] = published.lower - self.edges
@@ -346,18 +350,13 @@ def search(
     try:
         with Progress("extremal search", cfg.steps, quiet=quiet) as progress:
             for step in range(cfg.steps):
-                searcher.update(seconds=slice_seconds(cfg))
+                searcher.update()
                 progress.update(step + 1, edges=searcher.edges)
                 if searcher.done:
                     break
     finally:
         searcher.close()
     return searcher.found()
-
-
-def slice_seconds(cfg: config.Search) -> float:
-    """Return how long a step takes rounds for; 0: one round."""
-    return 0.0 if cfg.flips else 60 * cfg.minutes / cfg.steps
 
 
 def open_openings(cfg: config.Search, *, archive: Archive | None = None) -> list[Opening]:

@@ -22,13 +22,27 @@ if TYPE_CHECKING:
 
 def keep(cfg: told.Keep) -> Json:
     """Show an archive, merge others into it, or export it."""
-    archive = Archive(Path(cfg.archive))
+    archive = open_archive(cfg.archive, skip_broken=cfg.skip_broken)
     if cfg.do == "merge":
         return merge(archive, cfg)
     if cfg.do == "export":
         count = archive.export(Path(cfg.out), format=cfg.format, every=cfg.every)
         return {"file": cfg.out, "graphs": count, "bytes": Path(cfg.out).stat().st_size}
     return show(archive)
+
+
+def open_archive(folder: str, *, skip_broken: bool) -> Archive:
+    """Open an archive that is there.
+
+    Raises:
+        TenfoldError: naming the first broken line, unless told to go on without it.
+    """
+    archive = Archive(Path(folder))
+    if archive.problems and not skip_broken:
+        more = len(archive.problems) - 1
+        others = f" ({more} more such lines)" if more else ""
+        raise TenfoldError(f"{archive.problems[0]}{others}; add --skip-broken to go on with them")
+    return archive
 
 
 def show(archive: Archive) -> Json:
@@ -65,9 +79,7 @@ def _merge_file(archive: Archive, path: Path, by: str) -> int:
 
 def show_records(cfg: told.Records) -> Json:
     """Show an archive beside what is known, and write the table if asked to."""
-    archive = Archive(Path(cfg.archive))
-    if not Path(cfg.archive).exists():
-        raise TenfoldError(f"{cfg.archive} is no archive; check the path")
+    archive = open_archive(cfg.archive, skip_broken=cfg.skip_broken)
     table = read_table(cfg.table, forbid=archive.problem.forbid)
     rows = record_rows(archive, first=cfg.first, last=cfg.last, table=table)
     if cfg.out:

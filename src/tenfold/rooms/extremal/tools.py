@@ -28,6 +28,7 @@ from tenfold.rooms.extremal.named import construct
 from tenfold.rooms.extremal.openings import check_start
 from tenfold.rooms.extremal.problem import Opened, Problem, open_problem, resize
 from tenfold.rooms.extremal.search import search
+from tenfold.rooms.extremal.shelving import open_archive
 from tenfold.rooms.extremal.verify import find_faults, girth_of, verify
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def check_file(cfg: told.Verify) -> list[Json]:
 
 def count_classes(cfg: told.Classes) -> Json:
     """Count graphs up to isomorphism in an archive or a file."""
-    graphs, forbid = _graphs_of(Path(cfg.source))
+    graphs, forbid = _graphs_of(Path(cfg.source), skip_broken=cfg.skip_broken)
     chosen = [graph for graph in graphs if cfg.nodes in (0, graph.nodes)]
     groups: dict[tuple[int, int], dict[str, tuple[Graph, Canon]]] = {}
     for graph in chosen:
@@ -148,11 +149,11 @@ def count_classes(cfg: told.Classes) -> Json:
     return {"graphs": len(chosen), "sizes": rows} | written
 
 
-def _graphs_of(source: Path) -> tuple[list[Graph], str]:
+def _graphs_of(source: Path, *, skip_broken: bool) -> tuple[list[Graph], str]:
     """Return the graphs of an archive or file, and what an archive forbids."""
     if not source.is_dir():
         return read_graphs(source), ""
-    archive = Archive(source)
+    archive = open_archive(str(source), skip_broken=skip_broken)
     graphs = [find.graph for nodes in archive.nodes() for find in archive.finds(nodes)]
     return graphs, archive.problem.forbid
 

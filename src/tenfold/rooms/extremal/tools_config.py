@@ -104,6 +104,8 @@ class Records:
     """A CSV file of your own (nodes, lower, upper, source), laid over ours."""
     out: str = ""
     """CSV file to write; empty: none."""
+    skip_broken: bool = False
+    """Go on although lines of the archive are broken; they are left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,8 @@ class Classes:
     """Folder of an archive, or a file of graphs."""
     nodes: int = 0
     """Only this number of nodes; 0: all."""
+    skip_broken: bool = False
+    """Go on although lines of the archive are broken; they are left out."""
     out: str = ""
     """File for one graph of each class; empty: none."""
     format: FormatName = "s6"
@@ -127,7 +131,7 @@ class BoundOf:
     problem: Asked = field(default_factory=Problem)
     """What is asked."""
     last: Annotated[int, tyro.conf.arg(name="to")] = 0
-    """Show all sizes from `nodes` to this one; 0: only `nodes`."""
+    """Show all sizes from `nodes` to this one; 0: no other size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +176,8 @@ class Keep:
     """For export: every kept graph, not only the first of each size."""
     by: str = ""
     """For merge of files: who found the graphs."""
+    skip_broken: bool = False
+    """Go on although lines of the archive are broken; they are left out."""
 
     def __post_init__(self) -> None:
         if self.do == "merge" and not self.others:
@@ -196,3 +202,13 @@ class Draw:
     """Heading; empty: nodes and edges."""
     rule: Kept = field(default_factory=Rule)
     """What its certificate says it keeps to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write a page about a run or an archive anew."""
+
+    run: tyro.conf.Positional[str]
+    """Run (path or name) or folder of an archive; report.html is written into it."""
+    light: bool = False
+    """Without scripts, for mail and pull requests."""

@@ -78,6 +78,7 @@ class BoardWalker:
         self._known = -1
         self._before = self._gained_at = 0
         self._lay_out(self._kept or opened, opening.graph)
+        local.run(method, self.chain, 0)  # compiles, before a clock runs
 
     def _lay_out(self, opened: Opened, start: Graph) -> None:
         around = opened is self._kept
@@ -164,7 +165,14 @@ class OrbitWalker:
     """A search among the graphs that a group leaves as they are, round after round."""
 
     def __init__(
-        self, opened: Opened, action: Action, opening: Opening, *, seed: int, number: int, target: int
+        self,
+        opened: Opened,
+        action: Action,
+        opening: Opening,
+        *,
+        seed: int,
+        number: int,
+        target: int,
     ) -> None:
         self.opening = opening
         self._opened, self._action = opened, action
