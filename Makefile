@@ -38,9 +38,12 @@ claims: setup
 
 bench: setup
 	$(BIN)/python bench/peers/train_step.py
+	$(BIN)/python bench/extremal/peers.py $(PEER_DIR:%=--peer-dir %)
 
 peers: setup
 	$(BIN)/python tools/peers.py
+	test -x .venv-rlgt/bin/python || $(PYTHON) -m venv .venv-rlgt
+	.venv-rlgt/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/peers/rlgt.txt
 
 browser:
 	command -v chromium >/dev/null || (apt-get update -q && apt-get install -qy chromium)

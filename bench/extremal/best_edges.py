@@ -1,7 +1,7 @@
 """Most edges after 1, 10 and 60 CPU seconds on one core, from nothing and from cut amalgams.
 
-    python bench/extremal/best_edges.py                       16 minutes of one core
-    python bench/extremal/best_edges.py --nodes 64 98 --marks 1 10
+python bench/extremal/best_edges.py                       16 minutes of one core
+python bench/extremal/best_edges.py --nodes 64 98 --marks 1 10
 """
 
 import argparse
@@ -20,29 +20,36 @@ MARKS = [1, 10, 60]
 
 
 def main() -> int:
-    options = parse()
-    warm_up()
-    load, rows = os.getloadavg(), []
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_options(parser)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    load = os.getloadavg()
     print(f"{machine_name()}; load at the start {load[0]:.1f}")
-    print(heading(options.marks), flush=True)
-    for nodes in options.nodes:
-        for start in options.starts:
-            rows.append(climb(nodes, start, marks=options.marks, seed=options.seed))
-            print(line(rows[-1]), flush=True)
+    rows = run(options)
     if options.json:
-        report = {"machine": machine_name(), "load": load, "marks": options.marks, "rows": rows}
+        report = {"machine": machine_name(), "load": load, "rows": rows}
         options.json.write_text(json.dumps(report, indent=1))
     return 0
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nodes", type=int, nargs="+", default=NODES)
     parser.add_argument("--marks", type=float, nargs="+", default=MARKS, help="CPU seconds")
     parser.add_argument("--starts", nargs="+", default=[*CHAINS], choices=[*CHAINS])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    return parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> list[dict]:
+    """Print a table and return its rows."""
+    warm_up()
+    print(heading(options.marks), flush=True)
+    rows = []
+    for nodes in options.nodes:
+        for start in options.starts:
+            rows.append(climb(nodes, start, marks=options.marks, seed=options.seed))
+            print(line(rows[-1]), flush=True)
+    return rows
 
 
 def climb(nodes: int, start: str, *, marks: list[float], seed: int) -> dict:
@@ -55,6 +62,7 @@ def climb(nodes: int, start: str, *, marks: list[float], seed: int) -> dict:
     return {
         "nodes": nodes,
         "start": start,
+        "marks": marks,
         "edges": edges,
         "published": bound.lower if bound else None,
         "found_from": search.searcher.start,
@@ -65,7 +73,8 @@ def climb(nodes: int, start: str, *, marks: list[float], seed: int) -> dict:
 
 def heading(marks: list[float]) -> str:
     after = " | ".join(f"{mark:g} s" for mark in marks)
-    return f"| n | start | {after} | published | million flips |\n|---|---|{'---|' * len(marks)}---|---|"
+    rule = "---|" * (len(marks) + 4)
+    return f"| n | start | {after} | published | million flips |\n|{rule}"
 
 
 def line(row: dict) -> str:

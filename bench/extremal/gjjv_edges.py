@@ -1,7 +1,7 @@
 """Beside searchMaxSizeMinGirth of Goedgebeur, Jooken, Joret and Van den Eede, from the empty graph.
 
     python bench/extremal/gjjv_edges.py --peer-dir DIR                   12 minutes of one core
-    python bench/extremal/gjjv_edges.py --peer-dir DIR --nodes 100 --seconds 10 --block 2
+    python bench/extremal/gjjv_edges.py --peer-dir DIR --peer-nodes 100 --seconds 10 --block 2
 
 DIR is a checkout of github.com/AGT-Kulak/searchMaxSizeMinGirth in which its own `make` has been
 run; it is GPL-3, and only the finished program is started. It runs in its two published settings,
@@ -92,9 +92,8 @@ class Theirs:
         self.tally, self.setting = Tally(setting.name), setting
         self.iterations = self.edges = self.best = 0
         self.header = 1 if nodes <= 62 else 4
-        width = next(width for width in WIDTHS if nodes <= width)
         command = [
-            str(folder.resolve() / f"searchMaxSizeMinGirth{width}"),
+            str(program(folder, nodes)),
             *(f"-n{nodes}", "-g5", "-p0.5", f"-d{setting.deletes}", f"-R{setting.recency}"),
             f"-i{FOREVER}",
         ]
@@ -133,6 +132,15 @@ class Theirs:
         self.process.kill()
         self.process.wait()
         self.reader.join()
+
+
+def program(folder: Path, nodes: int) -> Path:
+    """Return its program for so many nodes, or end with what is missing."""
+    width = next(width for width in WIDTHS if nodes <= width)
+    path = folder.resolve() / f"searchMaxSizeMinGirth{width}"
+    if not path.exists():
+        sys.exit(f"there is no {path}; run `make` in {folder}")
+    return path
 
 
 def clock_of(pid: int) -> int:
@@ -188,10 +196,11 @@ def line(row: dict) -> str:
 
 def run(options: argparse.Namespace) -> list[dict]:
     """Print a table and return its rows."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no stopped process stays
     warm_up()
     print(HEADING, flush=True)
     rows = []
-    for nodes in options.nodes:
+    for nodes in options.peer_nodes:
         rows += compare(
             options.peer_dir,
             nodes,
@@ -204,18 +213,20 @@ def run(options: argparse.Namespace) -> list[dict]:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--peer-dir", type=Path, metavar="DIR", help="searchMaxSizeMinGirth, built")
+    parser.add_argument("--peer-nodes", type=int, nargs="+", default=[100, 150])
     parser.add_argument("--seconds", type=float, default=60, help="CPU seconds of each side")
     parser.add_argument("--block", type=float, default=10, help="CPU seconds between turns")
-    parser.add_argument("--seed", type=int, default=0)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peer-dir", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--nodes", type=int, nargs="+", default=[100, 150])
     add_options(parser)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
+    if options.peer_dir is None:
+        parser.error("--peer-dir is needed")
     load = os.getloadavg()
     print(f"{machine_name()}; load at the start {load[0]:.1f}")
     rows = run(options)

@@ -1,6 +1,6 @@
 """Scored flips per second of our boards beside the GlobalFlipEnvironment of RLGT, one core each.
 
-    python bench/extremal/rlgt_flips.py --rlgt-python .venv-rlgt/bin/python     about four minutes
+    python bench/extremal/rlgt_flips.py     about four minutes of one core, after `make peers`
 
 A batch of 64 graphs; every flip is followed by its graph's score, edges - triangles - 4-cycles.
 Both sides make the same flips on the same graphs, and their scores are compared. Two kinds:
@@ -50,6 +50,7 @@ from tenfold.rooms.extremal.method import episode_length
 from tenfold.rooms.extremal.problem import Problem, open_problem
 
 HERE = Path(__file__).resolve().parent
+RLGT = HERE.parent.parent / ".venv-rlgt" / "bin" / "python"
 BATCH = 64
 KINDS = ("search", "episode")
 WAYS = {
@@ -106,15 +107,14 @@ class Game:
     nodes: int
     boards: list[Board]
     stacked: Board
-    actions_TB: np.ndarray
-    scores_TB: np.ndarray
+    actions: np.ndarray
+    scores: np.ndarray
+    """Both [T, B]."""
 
 
 def new_game(nodes: int, kind: str, *, steps: int) -> Game:
     opened = open_problem(Problem(nodes=nodes))
-    boards = [
-        kernels.new_board(opened, empty(nodes), key=key, listed=1) for key in range(BATCH)
-    ]
+    boards = [kernels.new_board(opened, empty(nodes), key=key, listed=1) for key in range(BATCH)]
     if kind == "episode":
         steps = episode_length(upper_bound(opened.problem).value, 0)
         forth_BT = stream(0, "flips", nodes).integers(0, len(boards[0].table), (BATCH, steps))
@@ -138,17 +138,17 @@ def stack(boards: list[Board]) -> Board:
 
 def play_boards(game: Game) -> None:
     for index, board in enumerate(game.boards):
-        scores = np.empty(len(game.actions_TB), dtype=np.int32)
-        play(board, game.actions_TB[:, index].copy(), scores)
-        game.scores_TB[:, index] = scores
+        scores = np.empty(len(game.actions), dtype=np.int32)
+        play(board, game.actions[:, index].copy(), scores)
+        game.scores[:, index] = scores
 
 
 def play_lockstep(game: Game) -> None:
     scores = np.empty(BATCH, dtype=np.int32)
-    for step, pairs in enumerate(game.actions_TB):
+    for step, pairs in enumerate(game.actions):
         play_one_each(game.stacked, pairs, scores)
-        assert step or (scores == game.scores_TB[0]).all(), "our two ways differ"
-    assert (scores == game.scores_TB[-1]).all(), "our two ways differ"
+        assert step or (scores == game.scores[0]).all(), "our two ways differ"
+    assert (scores == game.scores[-1]).all(), "our two ways differ"
 
 
 def own_rate(work, game: Game) -> float:
@@ -156,7 +156,7 @@ def own_rate(work, game: Game) -> float:
     flips, begun = 0, time.thread_time()
     while (spent := time.thread_time() - begun) < BLOCK / 2:
         work(game)
-        flips += game.actions_TB.size
+        flips += game.actions.size
     return flips / spent
 
 
@@ -182,7 +182,7 @@ class Child:
         self.process.stdin.flush()
         answer = self.ask()
         self.done += self.steps
-        expected = game.scores_TB[(self.done - 1) % len(game.scores_TB)]
+        expected = game.scores[(self.done - 1) % len(game.scores)]
         assert (expected == answer["scores"]).all(), f"rlgt ({self.way}) and ours differ"
         rate = self.steps * BATCH / answer["seconds"]
         self.steps = max(1, round(BLOCK * rate / BATCH))
@@ -206,7 +206,7 @@ def compare(python: Path, nodes: int, kind: str, *, rounds: int) -> list[dict]:
     first = [(board.table & EDGE != 0).astype(np.uint8) for board in game.boards]
     with tempfile.TemporaryDirectory() as scratch:
         setting = Path(scratch) / "game.npz"
-        np.savez(setting, start=np.stack(first), actions=game.actions_TB, nodes=nodes)
+        np.savez(setting, start=np.stack(first), actions=game.actions, nodes=nodes)
         children = [start(python, way, setting) for way in WAYS]
         try:
             rates = take_turns(game, children, rounds=rounds)
@@ -272,13 +272,15 @@ def run(options: argparse.Namespace) -> list[dict]:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rlgt-python", type=Path, default=RLGT, metavar="PYTHON", help="of its environment"
+    )
     parser.add_argument("--flip-nodes", type=int, nargs="+", default=[20, 64, 128])
     parser.add_argument("--rounds", type=int, default=5)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rlgt-python", type=Path, required=True, metavar="PYTHON")
     add_options(parser)
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()

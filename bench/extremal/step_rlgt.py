@@ -64,9 +64,7 @@ def main() -> None:
         nodes,
         episode_length=10**9,
         flip_only=True,
-        initial_graph_generator=lambda batch_size: Graph.from_flattened(
-            pairs[:batch_size].copy()
-        ),
+        initial_graph_generator=lambda batch_size: Graph.from_flattened(pairs[:batch_size].copy()),
         graph_invariant_diff=difference,
     )
     environment.reset_batch(len(pairs))

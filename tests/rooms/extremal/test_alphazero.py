@@ -338,3 +338,10 @@ def test_recipes_grow():
 def test_sixteen_nodes_are_solved_within_an_edge():
     learner, _ = alphazero.train(alphazero_config.laptop(16), Budget(seconds=600))
     assert learner.solutions.edges(16) >= EXACT[16] - 1
+
+
+@pytest.mark.gpu
+def test_small_sizes_are_solved_on_a_gpu_in_bfloat16():
+    cfg = dataclasses.replace(TINY, network=alphazero_config.gpu().network)
+    learner, _ = alphazero.train(cfg, Budget(flips=60_000), torch_device="cuda")
+    assert learner.finished == list(cfg.sizes)

@@ -213,7 +213,7 @@ def write(file, text):
     return file
 
 
-def bad_graph6(tmp_path):
+def bad_graph6():
     text = encode_graph6(construct("petersen"))
     yield text[:-1], "8 characters after the number of nodes, this text 7"
     yield text[:4] + "!" + text[5:], "character 5 is '!'"
@@ -222,7 +222,7 @@ def bad_graph6(tmp_path):
 
 @pytest.mark.parametrize("number", range(3))
 def test_a_broken_graph6_names_the_place(command, tmp_path, number):
-    text, words = list(bad_graph6(tmp_path))[number]
+    text, words = list(bad_graph6())[number]
     file = write(tmp_path / "bad.g6", text + "\n")
     out = tmp_path / "out.g6"
     for verb in (("verify", file), ("polish", file, "--out", out), ("draw", file, "--out", out)):
@@ -277,7 +277,7 @@ def test_an_archive_of_another_problem_is_refused_with_both_named(command, archi
         ("ladder", "--from", 10, "--to", 12, "--forbid", "C4", "--archive", archive.path),
         ("lift", "Z13", "--forbid", "C4", "--archive", archive.path),
     ):
-        code, out, err = command("extremal", *words, "--runs" , tmp_path / "runs")
+        code, out, err = command("extremal", *words, "--runs", tmp_path / "runs")
         assert (code, out) == (2, "")
         assert "'forbid C3,C4', not for 'forbid C4'" in err
     other = Archive(tmp_path / "other", Problem(nodes=10, forbid="C4"))

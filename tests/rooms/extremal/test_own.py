@@ -23,7 +23,7 @@ def value_of(adjacency):
     return matrix.sum() / 2 - np.trace(matrix @ matrix @ matrix) / 6
 
 
-def forgets_triangles(adjacency, near, degree, u, v):
+def forgets_triangles(adjacency, _near, _degree, u, v):
     return -1.0 if adjacency[u, v] else 1.0
 
 

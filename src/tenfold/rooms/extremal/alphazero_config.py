@@ -49,7 +49,7 @@ class AlphaZeroConfig:
     sizes: tuple[int, ...] = tuple(range(5, 21))
     """Numbers of nodes, worked on from small to large."""
     forbid: str = "C3,C4"
-    """Forbidden subgraphs, as in `problem.Problem`."""
+    """C3 to C8, girth5 (all shorter cycles), K2_t; several with commas."""
     objective: Objective = "best"
     """Reward of a flip: what the score gains (final, the paper's), or the best score so far."""
     curriculum: bool = True

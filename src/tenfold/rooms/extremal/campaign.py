@@ -72,7 +72,7 @@ class Campaign:
                 self._running.append(self._pool.submit(run_piece, piece, self.cfg.problem))
             outcome = self._running.popleft().result()
         piece = hunt.pending.popleft()
-        self._learn(piece, hunt.take(piece, outcome))
+        self._learn(piece, take(hunt, piece, outcome))
 
     def _fill_by_windows(self, left: int) -> None:
         """Send a window of pieces to the cluster when all earlier ones are taken."""
@@ -144,6 +144,11 @@ class Campaign:
         """Take over what `state` returned; the pieces under way begin anew."""
         self.hunt.load_state(tensors, values["hunt"])
         self.gained, self.last_gain = int(values["gained"]), int(values["last_gain"])
+
+
+def take(hunt: Hunt, piece: Piece, outcome: Outcome) -> int:
+    """Put what a piece found into the archive and learn from it; return the edges gained."""
+    return hunt.take(piece, outcome)
 
 
 @contextmanager

@@ -97,9 +97,13 @@ def make_plan(claim: Claim) -> Plan:
 def _quick() -> Plan:
     return Plan(
         seeds=(0, 1, 2, 3, 4),
-        walks=(Walk(nodes=40, flips=2_000_000), Walk(nodes=64, flips=5_000_000)),
+        walks=(
+            Walk(nodes=40, flips=2_000_000),
+            Walk(nodes=64, flips=5_000_000),
+            Walk(nodes=100, flips=1_000_000),
+        ),
         arms=("curriculum", "scratch"),
-        contests=(Contest(nodes=20, seconds=12.0, methods=PAIR),),
+        contests=(Contest(nodes=20, seconds=20.0, methods=PAIR),),
         contest_seeds=3,
         exact=Exact(),
         exact_seeds=3,

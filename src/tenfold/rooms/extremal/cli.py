@@ -28,10 +28,10 @@ def _search(cfg: config.Search, call: Call) -> Json:
         cfg, call, room=ROOM, verb="search", seed=cfg.seed, schema=config.SCHEMA,
         units=config.SEARCH_UNITS,
     )  # fmt: skip
-    search_run(cfg, run=run)
+    _write_report(search_run(cfg, run=run).path)
     result: Json = read_json(run.out / "result.json")
     result.pop("trace")
-    return {"run": str(run.path)} | result
+    return _reported(run.path) | result
 
 
 def _plan_search(cfg: config.Search) -> Json:
@@ -55,9 +55,9 @@ def _ladder(cfg: config.Ladder, call: Call) -> Json:
         cfg, call, room=ROOM, verb="ladder", seed=cfg.seed, schema=config.SCHEMA,
         units=config.LADDER_UNITS,
     )  # fmt: skip
-    ladder_run(cfg, run=run)
+    _write_report(ladder_run(cfg, run=run).path)
     rows = read_json(run.out / "records.json")
-    return {"run": str(run.path), "counts": count_rows(rows), "records": rows}
+    return _reported(run.path) | {"counts": count_rows(rows), "records": rows}
 
 
 def _plan_ladder(cfg: config.Ladder) -> Json:
@@ -81,16 +81,18 @@ def _az(cfg: Az, call: Call) -> Json:
             cfg, call, room=ROOM, verb="az", seed=cfg.do.game.seed, schema=config.SCHEMA,
             units=AZ_UNITS,
         )  # fmt: skip
-        rows = read_json(az_train(cfg.do, run=run).out / "records.json")
-        return {"run": str(run.path), "counts": count_rows(rows), "records": rows}
+        _write_report(az_train(cfg.do, run=run).path)
+        rows = read_json(run.out / "records.json")
+        return _reported(run.path) | {"counts": count_rows(rows), "records": rows}
     name = cfg.do.run_name
     trained = Path(find_run(name, runs_root(call.runs))) if name else None
     run = open_run(
         cfg, call, room=ROOM, verb="az", seed=cfg.do.seed, schema=config.SCHEMA, units=AZ_UNITS
     )
-    result: Json = read_json(az_search(cfg.do, run=run, trained=trained).out / "result.json")
+    _write_report(az_search(cfg.do, run=run, trained=trained).path)
+    result: Json = read_json(run.out / "result.json")
     result.pop("curve")
-    return {"run": str(run.path)} | result
+    return _reported(run.path) | result
 
 
 def _ce(cfg: CrossEntropyRun, call: Call) -> Json:
@@ -100,8 +102,9 @@ def _ce(cfg: CrossEntropyRun, call: Call) -> Json:
     run = open_run(
         cfg, call, room=ROOM, verb="ce", seed=cfg.method.seed, schema=config.SCHEMA, units=CE_UNITS
     )
-    result: Json = read_json(ce_run(cfg, run=run).out / "result.json")
-    return {"run": str(run.path)} | result
+    _write_report(ce_run(cfg, run=run).path)
+    result: Json = read_json(run.out / "result.json")
+    return _reported(run.path) | result
 
 
 def _compare(cfg: Compare, call: Call) -> Json:
@@ -112,8 +115,22 @@ def _compare(cfg: Compare, call: Call) -> Json:
         cfg, call, room=ROOM, verb="compare", seed=cfg.seeds[0], schema=config.SCHEMA,
         units=COMPARE_UNITS,
     )  # fmt: skip
-    result = read_json(compare_run(cfg, run=run).out / "compare.json")
-    return {"run": str(run.path), "methods": result["methods"]}
+    _write_report(compare_run(cfg, run=run).path)
+    result = read_json(run.out / "compare.json")
+    return _reported(run.path) | {"methods": result["methods"]}
+
+
+def _reported(path: Path) -> Json:
+    """Write the page of a finished run; return where both are."""
+    from tenfold.rooms.extremal.report import write_report
+
+    return {"run": str(path), "report": str(write_report(path))}
+
+
+def _write_report(path: Path) -> None:
+    from tenfold.rooms.extremal.report import write_report
+
+    write_report(path)
 
 
 def _goes_on(call: Call) -> bool:

@@ -29,7 +29,8 @@ from tenfold.rooms.extremal.rotation import (
 from tenfold.rooms.extremal.verify import Certificate, find_girth
 
 _WIDTH = 720
-_PLACE = "The picture stands here."
+PLACE = "The picture stands here."
+"""Paragraph in whose place a picture comes."""
 _SHOWN_ORBITS = 40
 _GREY = PALETTE[-1]
 
@@ -43,20 +44,31 @@ def draw_graph(
 ) -> str:
     """Return a page, HTML that needs no network, with a picture of the graph and its figures."""
     canon = canon or canonical_form(graph)
-    rotation = find_rotation(canon.generators)
-    picture = _picture(graph, canon, _place(graph, rotation))
-    title = title or f"{graph.nodes} nodes, {graph.size} edges"
     page = Page(
-        title=title,
+        title=title or f"{graph.nodes} nodes, {graph.size} edges",
         kicker="graph",
-        facts=_facts(graph, canon),
-        sections=(
-            Section(title="Picture", paragraphs=(_PLACE, _caption(canon, rotation))),
-            Section(title="Orbits", tables=(_orbit_table(graph, canon),)),
-            Section(title="Certificate", blocks=_blocks(graph, certificate)),
-        ),
+        facts=graph_facts(graph, canon),
+        sections=graph_sections(graph, canon, certificate=certificate),
     )
-    before, after = render(page).split(f"<p>{_PLACE}</p>")
+    return insert_picture(render(page), graph, canon)
+
+
+def graph_sections(
+    graph: Graph, canon: Canon, *, certificate: Certificate | None = None
+) -> tuple[Section, ...]:
+    """Return picture, orbits and certificate as sections; `insert_picture` puts the picture in."""
+    caption = _caption(canon, find_rotation(canon.generators))
+    return (
+        Section(title="Picture", paragraphs=(PLACE, caption)),
+        Section(title="Orbits", tables=(_orbit_table(graph, canon),)),
+        Section(title="Certificate", blocks=_blocks(graph, certificate)),
+    )
+
+
+def insert_picture(html: str, graph: Graph, canon: Canon) -> str:
+    """Return a page, rendered with `graph_sections`, with the picture in its place."""
+    picture = draw_picture(graph, canon)
+    before, after = html.split(f"<p>{PLACE}</p>")
     return f"{before}{picture}{after}"
 
 
@@ -76,7 +88,8 @@ def _place(graph: Graph, rotation: Rotation | None) -> NDArray[np.complex128]:
 # Words
 
 
-def _facts(graph: Graph, canon: Canon) -> tuple[tuple[str, str], ...]:
+def graph_facts(graph: Graph, canon: Canon) -> tuple[tuple[str, str], ...]:
+    """Return nodes, edges, girth, degrees and what is known of the symmetry."""
     degrees = Counter(graph.degrees().tolist())
     listed = ", ".join(f"{count} of degree {degree}" for degree, count in sorted(degrees.items()))
     rows: list[set[int]] = [set() for _ in range(graph.nodes)]
@@ -141,15 +154,19 @@ def _blocks(graph: Graph, certificate: Certificate | None) -> tuple[Block, ...]:
 # Picture
 
 
-def _picture(graph: Graph, canon: Canon, place: NDArray[np.complex128]) -> str:
+def draw_picture(graph: Graph, canon: Canon, *, bare: bool = False) -> str:
+    """Return the picture as an SVG figure; `bare` leaves out its height and names of nodes."""
+    place = _place(graph, find_rotation(canon.generators))
     radius = float(np.clip(90 / np.sqrt(graph.nodes), 3.0, 11.0))
     scale = _WIDTH / 2 - radius - 4
     x, y = _WIDTH / 2 + scale * place.real, _WIDTH / 2 - scale * place.imag
+    height = "" if bare else f' style="--height:{_WIDTH}px"'
     label = escape(f"{graph.nodes} nodes and {graph.size} edges")
     return (
         f'<figure><svg class="still" viewBox="0 0 {_WIDTH} {_WIDTH}" role="img" '
-        f'aria-label="{label}" style="--height:{_WIDTH}px">'
-        f"{_edges(graph, canon, x, y)}{_nodes(canon, x, y, radius)}</svg></figure>"
+        f'aria-label="{label}"{height}>'
+        f"{_edges(graph, canon, x, y)}{_nodes(canon, x, y, radius=radius, bare=bare)}"
+        "</svg></figure>"
     )
 
 
@@ -165,10 +182,13 @@ def _edges(graph: Graph, canon: Canon, x: NDArray[np.float64], y: NDArray[np.flo
     return "".join(parts)
 
 
-def _nodes(canon: Canon, x: NDArray[np.float64], y: NDArray[np.float64], radius: float) -> str:
+def _nodes(
+    canon: Canon, x: NDArray[np.float64], y: NDArray[np.float64], *, radius: float, bare: bool
+) -> str:
     marks = [
         f'<circle cx="{x[node]:.1f}" cy="{y[node]:.1f}" r="{radius:.1f}" fill="{color}">'
-        f"<title>node {node}</title></circle>"
+        + ("" if bare else f"<title>node {node}</title>")
+        + "</circle>"
         for node, color in enumerate(_colors(canon.orbits))
     ]
     return f'<g stroke="var(--card)">{"".join(marks)}</g>'

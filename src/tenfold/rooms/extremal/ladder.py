@@ -24,8 +24,7 @@ from tenfold.engine.config import Json
 from tenfold.rooms.extremal.archive import Archive
 from tenfold.rooms.extremal.codecs import encode_sparse6
 from tenfold.rooms.extremal.moves import KINDS, Kind, Outcome, Piece
-from tenfold.rooms.extremal.problem import Problem
-from tenfold.rooms.extremal.starts import Cut, cuts, read_cut
+from tenfold.rooms.extremal.starts import Cut, cuts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -135,10 +134,9 @@ class Hunt:
         step = int(generator.choice(steps, p=share / share.sum()))
         finds = self.archive.best(nodes + sign * step)
         find = finds[int(generator.integers(len(finds)))]
-        names = {"up": f"{find.graph.nodes} and {step} nodes more",
-                 "down": f"{find.graph.nodes} less {step} nodes", "polish": f"{nodes} itself"}  # fmt: skip
+        change = {-1: f" and {step} more", 1: f" less {step}", 0: ""}[sign]
         root = find.start.split(" < ")[-1]
-        return encode_sparse6(find.graph), f"{names[kind]} < {root}"
+        return encode_sparse6(find.graph), f"{find.graph.nodes} nodes{change} < {root}"
 
     def _draw_cut(self, nodes: int, generator: np.random.Generator) -> Cut:
         """Take the cut that reaches farthest at first, later mostly one of the next ones."""
@@ -223,12 +221,3 @@ class Hunt:
         self.pending = deque(Piece(**piece) for piece in values["pending"])
         if self._reopen is not None:
             self.archive = self._reopen(int(values["offset"]))
-
-    def cut_of(self, piece: Piece) -> Cut | None:
-        """Return the cut amalgam of a piece, if it has one."""
-        return read_cut(piece.source) if piece.kind == "cut" else None
-
-
-def problem_of(archive: Archive) -> Problem:
-    """Return the problem of an archive."""
-    return archive.problem

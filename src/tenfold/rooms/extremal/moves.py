@@ -132,9 +132,7 @@ def _improve(
     patience: int,
 ) -> tuple[Graph, int]:
     """Run ILS from a start; return the best graph and the flips it took."""
-    chain = local.new_chain(
-        opened, start, seed=piece.seed, number=piece.number, patience=patience
-    )
+    chain = local.new_chain(opened, start, seed=piece.seed, number=piece.number, patience=patience)
     before = local.flips_of(chain)
     while (left := flips - (local.flips_of(chain) - before)) > 0 and not clock.over(share):
         local.run("ils", chain, min(left, CHUNK))

@@ -28,7 +28,7 @@ from tenfold.rooms.extremal.amalgam import (
 )
 from tenfold.rooms.extremal.graph import Graph, extend, induced
 from tenfold.rooms.extremal.kernels import EDGE, new_board
-from tenfold.rooms.extremal.problem import Opened, open_problem, resize
+from tenfold.rooms.extremal.problem import Opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +161,3 @@ def deletion_value(graph: Graph, nodes: int) -> int:
         keep = np.delete(np.arange(left.nodes), left.degrees().argmin())
         left = induced(left, keep)
     return left.size
-
-
-def open_free(opened: Opened, nodes: int) -> Opened:
-    """Open the problem of `opened` on another number of nodes, all pairs of its host free."""
-    return open_problem(resize(opened.problem, nodes))

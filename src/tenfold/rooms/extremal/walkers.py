@@ -28,6 +28,8 @@ KEPT_IDLE = 1_500_000
 """Flips without gain after which the edges of an amalgam may move too."""
 KEPT_PATIENCE = 30_000
 """Flips without gain before the free pairs around an amalgam are filled anew."""
+SCRATCH = ("buffer", "values", "paths", "marks")
+"""Arrays of a board that nothing depends on between two flips."""
 ANEW_EVERY = 8
 """An orbit walker begins every eighth round from nothing."""
 
@@ -129,6 +131,8 @@ class BoardWalker:
         import torch
 
         tensors = {name: torch.from_numpy(_plain(array)) for name, array in _arrays(self.chain)}
+        for row, size in zip(tensors["board/lists"], self.chain.board.sizes, strict=True):
+            row[int(size) :] = 0  # what was never written there differs from process to process
         return tensors, {
             "around": self._opened is self._kept,
             "known": self._known,
@@ -151,7 +155,8 @@ class BoardWalker:
 def _arrays(chain: local.Chain) -> list[tuple[str, NDArray[Any]]]:
     """List the arrays of a chain and of its board by name."""
     board = chain.board
-    on_board = [(f"board/{name}", getattr(board, name)) for name in board._fields]
+    kept = [name for name in board._fields if name not in SCRATCH]
+    on_board = [(f"board/{name}", getattr(board, name)) for name in kept]
     return on_board + [(name, getattr(chain, name)) for name in chain._fields if name != "board"]
 
 

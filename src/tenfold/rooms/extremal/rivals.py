@@ -1,0 +1,62 @@
+"""Plain rivals of tabu search: annealing over all flips, and greedy filling again and again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tenfold.rooms.extremal.board import Whole
+from tenfold.rooms.extremal.chain import BEST, TARGET, clear, fits, grow, note_best
+from tenfold.rooms.extremal.kernels import (
+    BARRED,
+    EDGE,
+    FLIPS,
+    SCORE,
+    bare,
+    below,
+    chance,
+    flip,
+)
+
+
+@bare
+def run_anneal(chain: Any, flips: Whole) -> None:
+    """Metropolis with all pairs as proposals; a proposal that is refused counts a tenth."""
+    board, facts, heat = chain.board, chain.facts, chain.heat
+    stop = board.facts[FLIPS] + flips
+    proposals = 0
+    while board.facts[FLIPS] + proposals // 10 < stop and facts[BEST] < facts[TARGET]:
+        pair = below(board.random, len(board.table))
+        heat[0] *= heat[3]
+        if heat[0] < heat[2]:
+            heat[0] = heat[1]
+        value = np.int64(board.table[pair])
+        if value >= BARRED:
+            proposals += 1
+            continue
+        cost = (value & (EDGE - 1)) - 1
+        gain = cost if value & EDGE else -cost
+        if gain < 0 and chance(board.random) >= np.exp(gain / heat[0]):
+            proposals += 1
+            continue
+        if not value & EDGE and not fits(board, pair):
+            proposals += 1
+            continue
+        flip(board, pair)
+        if board.facts[SCORE] > facts[BEST]:
+            note_best(chain)
+    board.facts[FLIPS] += proposals // 10
+
+
+@bare
+def run_greedy(chain: Any, flips: Whole) -> None:
+    """Fill the board, keep it if it is the best, empty it, and so on."""
+    board, facts = chain.board, chain.facts
+    stop = board.facts[FLIPS] + flips
+    while board.facts[FLIPS] < stop and facts[BEST] < facts[TARGET]:
+        before = board.facts[FLIPS]
+        clear(board)
+        grow(board)
+        note_best(chain)
+        board.facts[FLIPS] = max(board.facts[FLIPS], before + 1)
