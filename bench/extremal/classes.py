@@ -1,6 +1,6 @@
 """All extremal graphs up to isomorphism for n = 5..32: how many are found, and in which time?
 
-    python bench/extremal/classes.py [FROM] [TO] [MINUTES A SIZE]
+python bench/extremal/classes.py [FROM] [TO] [MINUTES A SIZE]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """C4 alone to n = 32 and C3, C4, C5 to n = 42, by default settings: exact values, and the time.
 
-    python bench/extremal/other_sets.py [SEED]
+python bench/extremal/other_sets.py [SEED]
 """
 
 from __future__ import annotations

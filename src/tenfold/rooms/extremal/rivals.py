@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tenfold.rooms.extremal.board import Whole
-from tenfold.rooms.extremal.chain import BEST, TARGET, clear, fits, grow, note_best
+from tenfold.rooms.extremal.chain import BEST, STEP, TARGET, clear, fits, grow, note_best
 from tenfold.rooms.extremal.kernels import (
     BARRED,
     EDGE,
@@ -21,32 +21,37 @@ from tenfold.rooms.extremal.kernels import (
 
 
 @bare
+def _is_taken(chain: Any, pair: Whole) -> Any:
+    """Say whether a proposal is taken at the present temperature (Metropolis et al. 1953)."""
+    board = chain.board
+    value = np.int64(board.table[pair])
+    if value >= BARRED:
+        return False
+    cost = (value & (EDGE - 1)) - 1
+    gain = cost if value & EDGE else -cost
+    if gain < 0 and chance(board.random) >= np.exp(gain / chain.heat[0]):
+        return False
+    return value & EDGE or fits(board, pair)
+
+
+@bare
 def run_anneal(chain: Any, flips: Whole) -> None:
-    """Metropolis with all pairs as proposals; a proposal that is refused counts a tenth."""
+    """Propose random pairs while it cools, then heat up again; ten refusals count as a flip."""
     board, facts, heat = chain.board, chain.facts, chain.heat
     stop = board.facts[FLIPS] + flips
-    proposals = 0
-    while board.facts[FLIPS] + proposals // 10 < stop and facts[BEST] < facts[TARGET]:
+    while board.facts[FLIPS] < stop and facts[BEST] < facts[TARGET]:
         pair = below(board.random, len(board.table))
         heat[0] *= heat[3]
         if heat[0] < heat[2]:
             heat[0] = heat[1]
-        value = np.int64(board.table[pair])
-        if value >= BARRED:
-            proposals += 1
+        if _is_taken(chain, pair):
+            flip(board, pair)
+            if board.facts[SCORE] > facts[BEST]:
+                note_best(chain)
             continue
-        cost = (value & (EDGE - 1)) - 1
-        gain = cost if value & EDGE else -cost
-        if gain < 0 and chance(board.random) >= np.exp(gain / heat[0]):
-            proposals += 1
-            continue
-        if not value & EDGE and not fits(board, pair):
-            proposals += 1
-            continue
-        flip(board, pair)
-        if board.facts[SCORE] > facts[BEST]:
-            note_best(chain)
-    board.facts[FLIPS] += proposals // 10
+        facts[STEP] += 1
+        if facts[STEP] % 10 == 0:
+            board.facts[FLIPS] += 1
 
 
 @bare

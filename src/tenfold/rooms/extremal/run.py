@@ -52,6 +52,8 @@ def search_run(
     with run:
         searcher = open_searcher(cfg, openings=saved_openings(cfg, run), tell=writer(run))
         run.introduce(facts(searcher))
+        for problem in searcher.archive.problems if searcher.archive else ():
+            run.note(f"warning: {problem}")
         try:
             for step in run.steps(cfg.steps, searcher):
                 if not searcher.done:
