@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 # One OpenMP thread a test process: two processes share two cores.
-TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TENFOLD_CACHE=$(CURDIR)/.cache/tests
+# Loops that set-up has compiled are used, all else that tests keep is theirs.
+LOOPS = $$($(BIN)/python -c "from tenfold.engine.kernel import cache_folder; print(cache_folder())")
+TEST_ENV = NUMBA_CACHE_DIR=$(LOOPS) OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TENFOLD_CACHE=$(CURDIR)/.cache/tests
 
 .PHONY: setup check test test-all reproduce claims bench peers browser docs serve lock clean
 

@@ -68,3 +68,20 @@ def test_compiled_loops_are_kept_where_the_variable_says_or_in_the_cache(monkeyp
 def test_a_folder_that_cannot_be_written_to_only_costs_time(tmp_path):
     (tmp_path / "file").write_text("in the way")
     assert not kernel._can_cache(tmp_path / "file" / "numba")
+
+
+def test_a_change_in_any_module_with_loops_gives_another_folder(monkeypatch, tmp_path):
+    def digest():
+        kernel.sources_digest.cache_clear()
+        return kernel.sources_digest()
+
+    monkeypatch.setattr(kernel, "PACKAGE", tmp_path)
+    loops, plain = tmp_path / "loops.py", tmp_path / "plain.py"
+    loops.write_text("import x\n\n\n@jit\ndef f(): return 1\n", "utf-8")
+    plain.write_text("def g(): return 1\n", "utf-8")
+    first = digest()
+    plain.write_text("def g(): return 2\n", "utf-8")
+    assert digest() == first
+    loops.write_text("import x\n\n\n@jit\ndef f(): return 2\n", "utf-8")
+    assert digest() != first
+    kernel.sources_digest.cache_clear()

@@ -8,6 +8,7 @@ so ask `find_obstacle` before choosing code that needs compiled loops.
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.metadata
 import os
 from collections.abc import Callable
@@ -17,6 +18,10 @@ from typing import Any, TypeVar, cast
 from tenfold.engine.files import cache_root
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+PACKAGE = Path(__file__).parents[1]
+MARKS = (b"\n@jit", b"\n@bare", b"\n@within")
+"""What a module with compiled loops has."""
 
 FAST_MATH = {"contract", "reassoc", "nsz"}
 """Sums may be reordered and fused, so that they vectorise; NaN and infinity keep their meaning."""
@@ -51,6 +56,21 @@ def cache_folder() -> Path:
     return Path(given).expanduser() if given else cache_root() / "numba"
 
 
+@functools.cache
+def sources_digest() -> str:
+    """Return a digest of all modules of tenfold that have compiled loops.
+
+    numba asks whether a loop's own file has changed, not whether one has that the loop calls;
+    under a new digest all are compiled anew.
+    """
+    whole = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        text = path.read_bytes()
+        if any(mark in text for mark in MARKS):
+            whole.update(text)
+    return whole.hexdigest()[:12]
+
+
 def jit(function: Function) -> Function:
     """Compile a loop over arrays at its first call; it runs without Python's global lock.
 
@@ -64,7 +84,7 @@ def jit(function: Function) -> Function:
     compiled = numba.njit(
         function,
         nogil=True,
-        cache=_can_cache(cache_folder()),
+        cache=_can_cache(cache_folder() / sources_digest()),
         fastmath=FAST_MATH,
         error_model="numpy",
     )

@@ -23,6 +23,8 @@ def steps() -> Iterator[tuple[str, Callable[[], object]]]:
     for method in local.METHODS:
         yield method, lambda method=method: _search(method)  # type: ignore[misc]
     yield "canonical form", lambda: canonical_form(petersen())
+    yield "other forbidden sets", _search_otherwise
+    yield "flipping game and tree search", _play
     yield "orbits", lambda: search_cayley(cyclic(13), tries=2)
 
 
@@ -31,6 +33,19 @@ def _search(method: local.Method) -> None:
     chain = local.new_chain(opened, empty(NODES), seed=0, method=method)
     local.run(method, chain, FLIPS)
     local.best_graph(chain, opened)
+
+
+def _search_otherwise() -> None:
+    """Compile what only long cycles and K2,t call; the types are the same."""
+    opened = open_problem(Problem(nodes=NODES, forbid="C5,K2_3"))
+    local.run("ils", local.new_chain(opened, empty(NODES), seed=0), FLIPS)
+
+
+def _play() -> None:
+    from tenfold.rooms.extremal.alphazero import AlphaZero
+    from tenfold.rooms.extremal.alphazero_config import tiny
+
+    AlphaZero(tiny()).update(0)
 
 
 def main() -> None:
