@@ -230,3 +230,28 @@ def test_nothing_is_found_on_problems_without_edges():
     found = search(Problem(nodes=2), flips=100)
     assert found.graph == from_edges(2, [(0, 1)])
     assert search(Problem(nodes=3, frozen="g6:" + encode_graph6(empty(3))), flips=100).edges == 2
+
+
+# Methods that are no chains
+
+
+@pytest.mark.parametrize(
+    ("method", "nodes", "flips"),
+    [("tabu-curriculum", 8, 30_000), ("ce", 6, 15_000), ("az-curriculum", 6, 8_000)],
+)
+def test_methods_that_climb_or_learn_are_behind_the_same_call(method, nodes, flips, tmp_path):
+    found = search(Problem(nodes=nodes), method=method, flips=flips, seed=1, archive=tmp_path)
+    assert found.method == method
+    assert found.edges <= found.upper.value == {6: 6, 8: 10}[nodes]
+    assert found.flips >= flips or found.optimal
+    assert Archive(tmp_path).edges(nodes) == found.edges
+    assert found.optimal or method == "ce"
+
+
+def test_a_method_that_cannot_keep_to_the_problem_is_refused_before_it_runs():
+    with pytest.raises(TenfoldError, match=r"ce knows only forbid C3,C4.*asks forbid C4"):
+        search(Problem(nodes=9, forbid="C4"), method="ce", flips=10)
+    with pytest.raises(TenfoldError, match=r"az works on several sizes.*max_degree 3"):
+        search(Problem(nodes=9, max_degree=3), method="az", flips=10)
+    with pytest.raises(TenfoldError, match="tabu-curriculum"):
+        search(Problem(nodes=9), method="tabu-curiculum", flips=10)

@@ -17,7 +17,8 @@ from tenfold.rooms.extremal.alphazero_config import AlphaZeroConfig, gpu
 from tenfold.rooms.extremal.bounds import upper_bound
 from tenfold.rooms.extremal.claim_config import Arm, Contest, Exact, Plan, Walk
 from tenfold.rooms.extremal.codecs import encode_graph6
-from tenfold.rooms.extremal.compare import best_reached, compare_piece
+from tenfold.rooms.extremal.compare import compare_piece
+from tenfold.rooms.extremal.contend import best_reached
 from tenfold.rooms.extremal.cross_entropy import CrossEntropy
 from tenfold.rooms.extremal.cross_entropy_config import CrossEntropyConfig
 from tenfold.rooms.extremal.graph import Graph, empty

@@ -16,18 +16,12 @@ import numpy as np
 from tenfold.engine.config import Json
 from tenfold.engine.run import Run
 from tenfold.engine.tasks import map_tasks
-from tenfold.parts.search.curriculum import Solved
 from tenfold.rooms.extremal.bounds import known, upper_bound
 from tenfold.rooms.extremal.codecs import encode_graph6
 from tenfold.rooms.extremal.compare_config import Compare
-from tenfold.rooms.extremal.graph import Graph, empty, extend
-from tenfold.rooms.extremal.incremental import climb
+from tenfold.rooms.extremal.contend import contend
 from tenfold.rooms.extremal.problem import Problem
-from tenfold.rooms.extremal.search import search
 from tenfold.rooms.extremal.verify import verify
-
-Curve = list[list[float]]
-"""Flips, seconds, edges at every gain."""
 
 
 def compare_run(cfg: Compare, *, run: Run) -> Run:
@@ -62,7 +56,7 @@ def compare_piece(task: Mapping[str, Any]) -> Json:
     """Do one search, given as plain data, and return its best graph, checked, and its curve."""
     problem = Problem(**task["problem"])
     began = time.monotonic()
-    graph, flips, curve = _contend(
+    graph, flips, curve = contend(
         task["method"], problem, flips=task["flips"], seconds=task["seconds"], seed=task["seed"]
     )
     verify(graph, problem)
@@ -75,73 +69,6 @@ def compare_piece(task: Mapping[str, Any]) -> Json:
         "curve": curve,
         "graph6": encode_graph6(graph),
     }
-
-
-def _contend(
-    method: str, problem: Problem, *, flips: int, seconds: float, seed: int
-) -> tuple[Graph, int, Curve]:
-    plain, _, curriculum = method.partition("-")
-    if plain == "ce":
-        return _cross_entropy(problem, flips=flips, seconds=seconds, seed=seed)
-    if plain == "az":
-        return _alphazero(
-            problem, flips=flips, seconds=seconds, seed=seed, curriculum=bool(curriculum)
-        )
-    if curriculum:
-        climbed = climb(
-            problem,
-            method="ils" if plain == "ils" else "tabu",
-            flips=flips,
-            seconds=seconds,
-            seed=seed,
-        )
-        return climbed.graph, climbed.flips, [list(moment) for moment in climbed.trace]
-    found = search(
-        problem, flips=flips, minutes=seconds / 60, seed=seed, method=plain, chains=1  # type: ignore[arg-type]
-    )  # fmt: skip
-    curve: Curve = [[each.flips, each.seconds, each.edges] for each in found.trace]
-    return found.graph, found.flips, curve
-
-
-def _cross_entropy(
-    problem: Problem, *, flips: int, seconds: float, seed: int
-) -> tuple[Graph, int, Curve]:
-    from tenfold.rooms.extremal.cross_entropy import CrossEntropy
-    from tenfold.rooms.extremal.cross_entropy_config import CrossEntropyConfig
-
-    learner = CrossEntropy(CrossEntropyConfig(nodes=problem.nodes, seed=seed))
-    curve: Curve = []
-    step = 0
-    while learner.flips < flips if flips else learner.seconds < seconds:
-        learner.update(step)
-        step += 1
-        if not curve or learner.best.size > curve[-1][2]:
-            curve.append([learner.flips, learner.seconds, learner.best.size])
-    return learner.best, learner.flips, curve
-
-
-def _alphazero(
-    problem: Problem, *, flips: int, seconds: float, seed: int, curriculum: bool
-) -> tuple[Graph, int, Curve]:
-    from tenfold.rooms.extremal.alphazero import train
-    from tenfold.rooms.extremal.alphazero_config import AlphaZeroConfig, Budget
-
-    n = problem.nodes
-    sizes = tuple(range(min(5, n), n + 1)) if curriculum else (n,)
-    cfg = AlphaZeroConfig(sizes=sizes, forbid=problem.forbid, curriculum=curriculum, seed=seed)
-    budget = Budget(flips=flips) if flips else Budget(seconds=seconds)
-    learner, iterations = train(cfg, budget)
-    curve: Curve = []
-    for each in iterations:
-        if each.nodes == n and (not curve or each.edges > curve[-1][2]):
-            curve.append([each.flips, each.seconds, each.edges])
-    return best_reached(learner.solutions, n), learner.flips, curve
-
-
-def best_reached(solutions: Solved[Graph], nodes: int) -> Graph:
-    """Return a best graph; if the size was not reached in time, one of the largest that was."""
-    reached = (found for size in range(nodes, 0, -1) for found in solutions.best(size))
-    return extend(next(reached, empty(1)), nodes)
 
 
 def method_rows(pieces: list[Json], cfg: Compare) -> list[Json]:

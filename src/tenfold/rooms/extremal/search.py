@@ -13,10 +13,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast, get_args
 
 from tenfold.engine.config import Json
-from tenfold.engine.errors import TenfoldError
+from tenfold.engine.errors import TenfoldError, unknown_name
 from tenfold.engine.progress import Progress
 from tenfold.rooms.extremal import config, local
 from tenfold.rooms.extremal.archive import Archive
@@ -315,7 +315,7 @@ def search(
     minutes: float = 5.0,
     flips: int = 0,
     seed: int = 0,
-    method: config.MethodName = "auto",
+    method: str = "auto",
     start: str | Graph = "empty",
     archive: Archive | str | Path | None = None,
     chains: int = 2,
@@ -329,7 +329,8 @@ def search(
         minutes: time limit, if `flips` is 0.
         flips: of all chains together; then the result depends on the arguments alone.
         seed: names the random numbers.
-        method: auto, ils, tabu, anneal or greedy.
+        method: auto, ils, tabu, anneal, greedy; or, from the empty graph with one chain,
+            ils-curriculum, tabu-curriculum (the paper's), ce, az, az-curriculum.
         start: a graph, or as `config.Search.start`.
         archive: gets every improvement; an open one, or its folder.
         chains: searches side by side.
@@ -342,8 +343,15 @@ def search(
     text = f"g6:{encode_graph6(start)}" if isinstance(start, Graph) else start
     if isinstance(archive, str | Path):
         archive = Archive(Path(archive), problem)
+    if method not in get_args(config.MethodName):
+        found = search_otherwise(problem, method, minutes=minutes, flips=flips, seed=seed)
+        if archive is not None:
+            archive.put(found.graph, method=method, seed=seed, flips=found.flips,
+                        seconds=found.seconds)  # fmt: skip
+        return found
     cfg = config.Search(
-        problem=problem, minutes=minutes, flips=flips, seed=seed, method=method, start=text,
+        problem=problem, minutes=minutes, flips=flips, seed=seed,
+        method=cast(config.MethodName, method), start=text,
         archive=str(archive.path) if archive else "", chains=chains, target=target,
     )  # fmt: skip
     searcher = open_searcher(cfg, archive=archive)
@@ -357,6 +365,37 @@ def search(
     finally:
         searcher.close()
     return searcher.found()
+
+
+def search_otherwise(
+    problem: Problem, method: str, *, minutes: float, flips: int, seed: int
+) -> Found:
+    """Search by a method that is no chain: with a curriculum, or one that learns.
+
+    Raises:
+        TenfoldError: if there is no such method, or it cannot keep to the problem.
+    """
+    from tenfold.rooms.extremal.compare_config import CONTENDERS
+    from tenfold.rooms.extremal.contend import contend
+
+    if method not in CONTENDERS:
+        raise unknown_name("method", method, ("auto", *CONTENDERS))
+    began = time.monotonic()
+    graph, made, curve = contend(method, problem, flips=flips, seconds=60 * minutes, seed=seed)
+    upper = upper_bound(problem)
+    return Found(
+        graph=graph,
+        edges=graph.size,
+        upper=upper,
+        optimal=graph.size == upper.value,
+        certificate=verify(graph, problem),
+        method=method,
+        start="empty",
+        seed=seed,
+        flips=made,
+        seconds=time.monotonic() - began,
+        trace=tuple(Moment(int(f), s, int(e)) for f, s, e in curve),
+    )
 
 
 def open_openings(cfg: config.Search, *, archive: Archive | None = None) -> list[Opening]:
