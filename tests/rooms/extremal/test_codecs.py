@@ -172,8 +172,9 @@ BAD_FILES = {
 def test_a_broken_file_is_refused_with_its_line(tmp_path, text, told):
     path = tmp_path / "file"
     path.write_text(text)
-    with pytest.raises(TenfoldError, match=re.escape(str(path)) + f".*{told}"):
-        read_graphs(path)
+    for place in (path, str(path)):
+        with pytest.raises(TenfoldError, match=re.escape(str(path)) + f".*{told}"):
+            read_graphs(place)
 
 
 def test_a_missing_file_is_named(tmp_path):

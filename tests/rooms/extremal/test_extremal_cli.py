@@ -199,6 +199,51 @@ def test_archives_are_shown_merged_and_exported(told, archive, tmp_path):
     assert Archive(archive.path).best(40)[0].by == "me"
 
 
+def test_a_merge_begins_an_archive_that_is_not_there(told, command, archive, tmp_path):
+    write_graphs(tmp_path / "mine.g6", [construct("cage:6")], format="g6")
+    new = tmp_path / "new"
+    fails(command, "archive", "merge", new, tmp_path / "mine.g6", told="is no archive yet")
+    assert not new.exists()
+    result = told("archive", "merge", new, archive.path, tmp_path / "mine.g6")
+    assert [row["kept"] for row in result["merged"]] == [3, 1]
+    assert result["warnings"] is None
+    assert Archive(new).nodes() == [10, 19, 40, 50]
+
+
+def test_a_broken_line_of_a_source_is_not_dropped_silently(told, command, archive, tmp_path):
+    file = archive.path / "graphs.jsonl"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([lines[0], lines[1][:60], lines[2]]) + "\n")
+    words = ("archive", "merge", tmp_path / "new", archive.path)
+    fails(command, *words, told="line 2 is cut off")
+    assert not (tmp_path / "new").exists()
+    result = told(*words, "--skip-broken")
+    assert "line 2 is cut off" in result["warnings"]
+    assert Archive(tmp_path / "new").nodes() == [10, 50]
+
+
+def test_verify_takes_a_text(told):
+    (row,) = told("verify", f"g6:{encode_graph6(construct('petersen'))}")
+    assert row["fits"]
+
+
+def test_exact_keeps_to_a_group_and_to_the_archive_of_its_problem(told, command, tmp_path):
+    words = ("exact", "--nodes", 10, "--group", "Z5", "--solver", "highs", "--seconds", 30)
+    result = told(*words, "--archive", tmp_path / "archive", "--out", tmp_path / "best.g6")
+    assert (result["status"], result["edges"]) == ("optimal", 15)
+    assert Archive(tmp_path / "archive").problem.group == "Z5"
+    other = Archive(tmp_path / "other", Problem(nodes=10)).path
+    fails(command, *words, "--archive", other, told="is for 'forbid C3,C4', not for")
+
+
+def test_draw_tells_faults(command, tmp_path):
+    words = ("draw", "g6:Bw", "--out", tmp_path / "page.html", "--json")
+    code, out, err = command("extremal", *words)
+    assert code == 0
+    assert "cycle of length 3" in json.loads(out)["faults"]
+    assert "cycle of length 3" in err
+
+
 def test_draw_makes_a_page(told, tmp_path):
     page = tmp_path / "petersen.html"
     assert told("draw", "petersen", "--out", page)["edges"] == 15
@@ -251,6 +296,7 @@ def fails(command, *words, told):
         (("--nodes", 20, "--group", "Z7"), "does not divide 20 nodes"),
         (("--start", "g6:Bw"), "cycle of length 3 through nodes 0 - 1 - 2"),
         (("--start", "nowhere.g6"), "unknown graph 'nowhere.g6'"),
+        (("--nodes", 10, "--group", "Z5", "--start", "g6:A_"), "not all its images under Z5"),
         (("--flips", -1), "flips (-1)"),
     ],
 )
@@ -316,6 +362,10 @@ def test_a_file_with_one_bad_graph_is_not_merged_in_part(command, archive, tmp_p
         (("archive", "export", "nowhere"), "give --out FILE"),
         (("archive", "merge", "nowhere"), "name archives or files"),
         (("archive", "show", "one", "two"), "leave two out"),
+        (
+            ("exact", "--amalgam", "amalgam:C,q=3,k=3,l=3", "--regular", 3),
+            "an amalgam is filled without max_degree, min_degree",
+        ),
         (("draw", "petersen", "--min-degree", 20), "on 10 nodes give 0 to 9"),
         (("bound", "--nodes", 50, "--to", 20), "to is 20, below the 50 nodes"),
         (("compare", "--methods", "guess"), "methods ['guess']"),

@@ -107,3 +107,19 @@ def test_a_hunt_goes_on_from_its_state_as_if_nothing_had_happened(tmp_path):
 def test_without_structure_a_hunt_begins_from_nothing(tmp_path):
     hunt = hunt_in(tmp_path, forbid="C4")
     assert hunt.choose().kind == "anew"
+
+
+def test_a_piece_without_a_graph_of_the_least_degree_gives_none_and_the_hunt_goes_on(tmp_path):
+    problem = Problem(nodes=24, min_degree=4, max_degree=5)
+    asked = piece("anew", nodes=24, flips=40)
+    found = run_piece(asked, problem)
+    assert found.graph is None or found.graph.degrees().min() >= 4
+    hunt = Hunt(Archive(tmp_path, problem), first=23, last=24, seed=0, flips=40)
+    assert hunt.take(asked, Outcome(graph=None, flips=40, seconds=0.1)) == 0
+    assert hunt.archive.nodes() == []
+    assert hunt.choose().kind == "anew"  # amalgams know no degrees
+
+
+def test_sizes_without_amalgams_begin_from_nothing(tmp_path):
+    hunt = Hunt(Archive(tmp_path, Problem(nodes=601)), first=600, last=601, seed=0, flips=10)
+    assert hunt.choose().kind == "anew"

@@ -8,6 +8,7 @@ from tenfold.rooms.extremal.bounds import known
 from tenfold.rooms.extremal.chain import NOW, value_of
 from tenfold.rooms.extremal.codecs import encode_graph6
 from tenfold.rooms.extremal.graph import empty, from_edges
+from tenfold.rooms.extremal.ils import LOG
 from tenfold.rooms.extremal.kernels import EDGE, SCORE, graph_of, new_board
 from tenfold.rooms.extremal.named import construct
 from tenfold.rooms.extremal.problem import Problem, open_problem
@@ -181,3 +182,34 @@ def test_other_forbidden_sets_give_legal_graphs(forbid):
     table = known(forbid)
     if table:
         assert found.size == table[12].lower
+
+
+# What a review found
+
+
+def test_more_flips_than_the_log_holds_are_come_back_from():
+    problem, opened, chain = chain_on(300, flips=16_000, forbid="C3")
+    found = local.best_graph(chain, opened)
+    assert not find_faults(found, problem)
+    assert found.size > LOG
+
+
+def test_a_budget_ends_where_nothing_may_be_flipped():
+    given = "g6:" + encode_graph6(construct("petersen"))
+    for name in local.METHODS:
+        _, opened, chain = chain_on(10, name, flips=300, frozen=given)
+        assert local.best_graph(chain, opened).size == 15
+        assert local.flips_of(chain) >= 300
+
+
+def test_a_start_never_exceeds_the_degree_cap_together_with_what_is_frozen():
+    given = "g6:" + encode_graph6(from_edges(6, [(0, 1), (0, 2)]))
+    start = from_edges(6, [(0, 3), (0, 4), (3, 5)])
+    problem, opened, chain = chain_on(6, start=start, frozen=given, max_degree=2)
+    assert not find_faults(local.best_graph(chain, opened), problem)
+
+
+def test_a_graph_with_the_least_degree_is_kept_before_a_larger_one_without():
+    problem, opened, chain = chain_on(12, flips=40_000, forbid="C4", min_degree=3)
+    found = local.best_graph(chain, opened)
+    assert not find_faults(found, problem)

@@ -92,6 +92,10 @@ def test_a_regular_graph_has_an_even_sum_of_degrees():
         Problem(nodes=11, min_degree=3, max_degree=3)
     Problem(nodes=11, min_degree=3, max_degree=4)
     Problem(nodes=12, min_degree=3, max_degree=3)
+    with pytest.raises(ValueError, match="regular 3 .* on 9 nodes has an odd sum"):
+        Problem(nodes=9, regular=3)
+    with pytest.raises(ValueError, match="regular 3 without C3,C4 needs 10 nodes"):
+        Problem(nodes=8, regular=3)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +150,15 @@ def test_hosts_and_frozen_edges_are_read_from_texts_and_files(tmp_path):
 def test_a_host_of_another_size_is_refused(host):
     with pytest.raises(TenfoldError, match=r"has \d nodes, the problem 7; make them equal"):
         open_problem(Problem(nodes=7, host=host))
+
+
+def test_a_file_of_edges_that_lacks_nodes_is_told_how_to_begin(tmp_path):
+    file = tmp_path / "frozen.txt"
+    file.write_text("0 1\n1 2\n")
+    with pytest.raises(TenfoldError, match='begin the file with "# nodes 5"'):
+        open_problem(Problem(nodes=5, frozen=str(file)))
+    file.write_text("# nodes 5\n0 1\n1 2\n")
+    assert open_problem(Problem(nodes=5, frozen=str(file))).frozen.size == 2
 
 
 def test_frozen_edges_of_another_size_are_refused():

@@ -12,6 +12,7 @@ from tenfold.rooms.extremal.codecs import encode_graph6, write_graphs
 from tenfold.rooms.extremal.graph import empty, from_edges
 from tenfold.rooms.extremal.named import construct
 from tenfold.rooms.extremal.problem import Problem
+from tenfold.rooms.extremal.records import record_rows
 from tenfold.rooms.extremal.search import open_searcher, search
 from tenfold.rooms.extremal.verify import find_faults
 
@@ -191,6 +192,48 @@ def test_a_group_is_kept_and_goes_on_exactly():
     assert whole.best == second.best
 
 
+def test_a_group_with_a_least_degree_finds_a_legal_graph_and_goes_on_exactly():
+    problem = Problem(nodes=14, group="Z7", min_degree=3)
+    for seed in range(3):
+        found = search(problem, flips=40_000, seed=seed)
+        assert found.edges == 21
+        assert not find_faults(found.graph, problem)
+    cfg = config.Search(problem=problem, flips=40_000, round_flips=4_000)
+    whole, first = run_through(cfg), open_searcher(cfg)
+    first.update()
+    second = open_searcher(cfg)
+    second.load_state(*first.state())
+    for _ in range(1, cfg.steps):
+        second.update()
+    assert whole.best == second.best
+
+
+def test_a_search_under_a_group_does_not_rest_on_an_illegal_graph_at_its_target():
+    problem = Problem(nodes=14, group="Z7", min_degree=3)
+    assert search(problem, flips=40_000, target=21).graph.degrees().min() == 3
+
+
+def test_a_start_or_frozen_graph_without_the_symmetry_is_refused_at_once(tmp_path):
+    edge = "g6:" + encode_graph6(from_edges(10, [(0, 1)]))
+    cfg = config.Search(problem=Problem(nodes=10, group="Z5"), start=edge)
+    with pytest.raises(TenfoldError, match="start a graph has the edge 0 - 1 but not all"):
+        open_searcher(cfg)
+    cfg = config.Search(problem=Problem(nodes=10, group="Z5", frozen=edge))
+    with pytest.raises(TenfoldError, match="frozen has the edge 0 - 1 but not all"):
+        open_searcher(cfg)
+
+
+@pytest.mark.parametrize("asked", [{"max_degree": 3}, {"group": "Z2"}, {"host": "bipartite:7,7"}])
+def test_a_restricted_problem_is_not_measured_by_the_table(asked, tmp_path):
+    problem = Problem(nodes=14, **asked)
+    searcher = open_searcher(config.Search(problem=problem, flips=1_000))
+    assert "gap_known" not in searcher.measures()
+    archive = Archive(tmp_path, problem)
+    archive.put(empty(14), method="hand")
+    (row,) = record_rows(archive)
+    assert (row["known"], row["over"], row["upper"]) == (None, None, searcher.upper.value)
+
+
 def test_found_tells_every_gain_in_order():
     found = search(Problem(nodes=30), minutes=0.5)
     edges = [moment.edges for moment in found.trace]
@@ -246,6 +289,15 @@ def test_methods_that_climb_or_learn_are_behind_the_same_call(method, nodes, fli
     assert found.flips >= flips or found.optimal
     assert Archive(tmp_path).edges(nodes) == found.edges
     assert found.optimal or method == "ce"
+
+
+@pytest.mark.parametrize("method", ["ce", "az", "tabu-curriculum"])
+@pytest.mark.parametrize("change", [{"start": "petersen"}, {"target": 9}, {"chains": 3}])
+def test_what_a_method_would_not_look_at_is_refused_by_name(method, change, tmp_path):
+    (name,) = change
+    with pytest.raises(TenfoldError, match=f"method {method} takes no {name}"):
+        search(Problem(nodes=10), method=method, flips=10, archive=tmp_path / "none", **change)
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_method_that_cannot_keep_to_the_problem_is_refused_before_it_runs():

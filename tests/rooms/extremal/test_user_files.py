@@ -67,7 +67,7 @@ def test_a_start_that_breaks_the_rule_is_refused_with_its_cycle(tmp_path):
 SIZES = {
     "none": (empty(0), {}, "a graph of 0 nodes does not fit: nodes is 0; give 2 to 1024"),
     "one": (empty(1), {}, "a graph of 1 nodes does not fit"),
-    "too many": (empty(1025), {}, "of 1025 nodes does not fit: .* 2 to 1024, the limit of the"),
+    "too many": (empty(1025), {}, "of 1025 nodes does not fit: .* 2 to 1024, the table's limit"),
     "for a degree": (CYCLE, {"min_degree": 3}, "of 5 nodes .* needs 10 nodes or more"),
     "odd sum": (CYCLE, {"forbid": "C3", "regular": 1}, "of 5 nodes .* odd sum of degrees 5"),
 }

@@ -7,7 +7,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 _HOMES = {
@@ -39,3 +41,15 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(_HOMES)
+
+
+class _Door(ModuleType):
+    """A module whose functions keep their names when a submodule of that name is imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The import system sets `search` to the submodule that has the function of that name.
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Door

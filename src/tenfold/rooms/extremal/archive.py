@@ -20,7 +20,7 @@ from typing import Any, Literal, Self
 from tenfold.engine import origin
 from tenfold.engine.errors import TenfoldError
 from tenfold.engine.files import read_json, write_json, write_text
-from tenfold.rooms.extremal.bounds import known, upper_bound
+from tenfold.rooms.extremal.bounds import published, upper_bound
 from tenfold.rooms.extremal.codecs import (
     Format,
     encode_graph6,
@@ -168,7 +168,11 @@ class Archive:
         Raises:
             TenfoldError: if it is for another problem, or has a graph that does not fit.
         """
-        _check_family(self.path, self.family, other.family)
+        if other.family != self.family:
+            raise TenfoldError(
+                f"archive {self.path} is for {self.family!r}, not for {other.family!r} as "
+                f"{other.path} is; leave that one out, or merge it into one of its own problem"
+            )
         kept = 0
         for nodes in other.nodes():
             for entry in other._shelf.entries(nodes):
@@ -309,11 +313,11 @@ def _now() -> str:
 
 def _row(find: Find, problem: Problem) -> dict[str, Any]:
     nodes = find.graph.nodes
-    published = known(problem.forbid).get(nodes)
+    told = published(problem).get(nodes)
     return {
         "nodes": nodes,
         "edges": find.graph.size,
-        "known_lower": published.lower if published else "",
+        "known_lower": told.lower if told else "",
         "upper": upper_bound(resize(problem, nodes)).value,
         "method": find.method,
         "seed": find.seed,

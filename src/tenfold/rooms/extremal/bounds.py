@@ -15,7 +15,7 @@ import csv
 import functools
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import comb
@@ -89,6 +89,21 @@ def known(forbid: str) -> dict[int, Known]:
     return dict(_table().get(_table_name(read_forbidden(forbid)), {}))
 
 
+def published(problem: Problem) -> dict[int, Known]:
+    """Return what is known for a problem, by number of nodes.
+
+    The tables are of graphs that need only lack subgraphs: with a host, frozen edges, degrees or
+    a group the result is empty.
+    """
+    return {} if is_restricted(problem) else known(problem.forbid)
+
+
+def is_restricted(problem: Problem) -> bool:
+    """Whether more is asked than to be without subgraphs."""
+    names = ("host", "frozen", "group", "min_degree", "max_degree")
+    return any(getattr(problem, name) for name in names)
+
+
 def _table_name(forbidden: Forbidden) -> str:
     """Name the table of a set: K2,2 is C4, and where C4 is forbidden K2,t is too."""
     lengths = set(forbidden.lengths) | ({4} if forbidden.codegree == 2 else set())
@@ -96,8 +111,10 @@ def _table_name(forbidden: Forbidden) -> str:
     return str(Forbidden(tuple(sorted(lengths)), codegree))
 
 
-def read_known(path: Path, *, forbid: str = "C3,C4") -> dict[int, Known]:
-    """Read a table with the columns nodes, lower, upper, source, and lay it over ours.
+def read_known(
+    path: Path, *, forbid: str = "C3,C4", over: Mapping[int, Known] | None = None
+) -> dict[int, Known]:
+    """Read a table with the columns nodes, lower, upper, source, and lay it over ours or `over`.
 
     An empty `upper` is filled by `upper_bound`; where `lower` differs from ours, our number of
     classes is dropped.
@@ -116,7 +133,7 @@ def read_known(path: Path, *, forbid: str = "C3,C4") -> dict[int, Known]:
             f"{path} lacks the column {', '.join(sorted(missing))}; its first line should be "
             "nodes,lower,upper,source"
         )
-    found = known(forbid)
+    found = known(forbid) if over is None else dict(over)
     for row in reader:
         nodes, value = _read_row(row, forbid=forbid, place=f"{path} line {reader.line_num}")
         ours = found.get(nodes)

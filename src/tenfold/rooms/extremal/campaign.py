@@ -85,7 +85,11 @@ class Campaign:
         tasks = {piece.key: {"piece": asdict(piece), "problem": problem} for piece in hunt.pending}
         done = dict(map_tasks(run_task, tasks, workers="ray"))
         self._ready.extend(
-            Outcome(graph=decode_graph(told["graph"]), flips=told["flips"], seconds=told["seconds"])
+            Outcome(
+                graph=decode_graph(told["graph"]) if told["graph"] else None,
+                flips=told["flips"],
+                seconds=told["seconds"],
+            )
             for _, told in sorted(done.items())
         )
 

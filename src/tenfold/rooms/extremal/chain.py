@@ -12,6 +12,7 @@ from tenfold.rooms.extremal.kernels import (
     CAP,
     CLOSING,
     CROWDED,
+    EDGE,
     FLIPS,
     FREE,
     KEPT,
@@ -21,6 +22,7 @@ from tenfold.rooms.extremal.kernels import (
     add,
     bare,
     below,
+    flip,
     remove,
     within,
 )
@@ -29,7 +31,8 @@ TRIES = 16
 """Draws from a list before it counts as having nothing that may be flipped."""
 
 BEST, TARGET, STEP, LOGGED, TENURE, WALK, IDLE, PATIENCE, LEAST, NOW = range(10)
-"""Places in `Chain.facts`: best score, score at which it stops, steps so far, length of the log,
+"""Places in `Chain.facts`: best score, score at which it stops, steps so far (of annealing: refused
+proposals), length of the log,
 tabu tenure, longest walk, flips at the last gain, flips without gain before a restart (0: never),
 least degree, best score since the last restart."""
 
@@ -60,8 +63,11 @@ def _lacking(chain: Any) -> Whole:
 
 @within
 def value_of(chain: Any) -> Whole:
-    """Return the score less twice what degrees lack."""
-    return chain.board.facts[SCORE] - 2 * _lacking(chain)
+    """Return the score, less the number of pairs for each degree that is lacking.
+
+    So a graph that has the least degree everywhere is above every one that has not.
+    """
+    return chain.board.facts[SCORE] - len(chain.best) * _lacking(chain)
 
 
 @bare
@@ -79,6 +85,15 @@ def note_best(chain: Any) -> Any:
     return True
 
 
+@bare
+def return_to_best(chain: Any) -> None:
+    """Flip every pair in which the board differs from the best state."""
+    board = chain.board
+    for pair in range(len(board.table)):
+        if (board.table[pair] ^ chain.best[pair]) & EDGE:
+            flip(board, pair)
+
+
 @within
 def fits(board: Any, pair: Whole) -> Any:
     """Say whether the degrees allow this absent pair."""
@@ -88,7 +103,7 @@ def fits(board: Any, pair: Whole) -> Any:
 
 @within
 def any_free(board: Any) -> Whole:
-    """Draw an absent pair that closes nothing, NONE if there is none."""
+    """Draw an absent pair that closes nothing and fits, NONE if some draws meet none."""
     size = board.sizes[FREE]
     for _ in range(min(size, TRIES)):
         pair = np.int64(board.lists[FREE, below(board.random, size)])
@@ -123,7 +138,7 @@ def clear(board: Any) -> None:
 
 @bare
 def grow(board: Any) -> None:
-    """Add free pairs until none is left, three in four times of largest degree sum."""
+    """Add free pairs until none is found that fits, three in four of large degree sum."""
     while True:
         heavy = below(board.random, 4)
         pair = _heaviest_free(board) if heavy else any_free(board)

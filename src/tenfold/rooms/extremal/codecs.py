@@ -191,7 +191,7 @@ def _read_sparse6(bits: Bits, *, nodes: int, before: int) -> Graph:
 # Files
 
 
-def read_graphs(path: Path) -> list[Graph]:
+def read_graphs(path: Path | str) -> list[Graph]:
     """Read all graphs of a file; what it holds is told by its content, not by its name.
 
     One graph6 or sparse6 text a line; or DIMACS ("p edge N M" begins a graph, nodes from 1); or
@@ -201,6 +201,7 @@ def read_graphs(path: Path) -> list[Graph]:
     Raises:
         TenfoldError: naming the file and the line that is at fault.
     """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:

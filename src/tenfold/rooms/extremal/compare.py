@@ -16,7 +16,7 @@ import numpy as np
 from tenfold.engine.config import Json
 from tenfold.engine.run import Run
 from tenfold.engine.tasks import map_tasks
-from tenfold.rooms.extremal.bounds import known, upper_bound
+from tenfold.rooms.extremal.bounds import published, upper_bound
 from tenfold.rooms.extremal.codecs import encode_graph6
 from tenfold.rooms.extremal.compare_config import Compare
 from tenfold.rooms.extremal.contend import contend
@@ -73,8 +73,8 @@ def compare_piece(task: Mapping[str, Any]) -> Json:
 
 def method_rows(pieces: list[Json], cfg: Compare) -> list[Json]:
     """Return a row for each method: edges over seeds, and how far they are from what is known."""
-    published = known(cfg.problem.forbid).get(cfg.problem.nodes)
-    goal = published.lower if published else upper_bound(cfg.problem).value
+    listed = published(cfg.problem).get(cfg.problem.nodes)
+    goal = listed.lower if listed else upper_bound(cfg.problem).value
     rows = []
     for method in cfg.methods:
         here = [piece for piece in pieces if piece["method"] == method]

@@ -180,8 +180,9 @@ class Ladder:
         if self.workers != "ray" and not (self.workers.isdecimal() and int(self.workers) >= 1):
             raise ValueError(f"workers ({self.workers!r}) must be a number from 1 on, or ray")
         object.__setattr__(self, "forbid", self.problem.forbid)  # refuses, and spells it one way
-        Problem(nodes=self.first, forbid=self.forbid, max_degree=self.max_degree,
-                min_degree=self.min_degree)  # fmt: skip
+        for nodes in range(self.first, self.last + 1):  # refuses degrees that a size cannot have
+            Problem(nodes=nodes, forbid=self.forbid, max_degree=self.max_degree,
+                    min_degree=self.min_degree)  # fmt: skip
 
     @property
     def problem(self) -> Problem:

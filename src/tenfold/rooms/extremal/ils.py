@@ -28,6 +28,7 @@ from tenfold.rooms.extremal.chain import (
     fits,
     grow,
     note_best,
+    return_to_best,
     value_of,
 )
 from tenfold.rooms.extremal.kernels import (
@@ -42,6 +43,7 @@ from tenfold.rooms.extremal.kernels import (
     NODES,
     NONE,
     ONE,
+    add,
     bare,
     below,
     find_obstacle,
@@ -50,7 +52,7 @@ from tenfold.rooms.extremal.kernels import (
 )
 
 LOG = 8_192
-"""Flips that one kick and its walk may log; a walk that is longer is undone."""
+"""Flips that one kick and its walk may log; after more the best state is come back to."""
 PHASE = 17
 """For 2 to this many flips only states no worse are kept; for the next as many they may be an edge
 below the best, which helps from rough starts (n = 100 from nothing: 420 edges against 416 after
@@ -69,6 +71,12 @@ def _do(chain: Any, pair: Whole) -> None:
 
 @bare
 def _undo(chain: Any) -> None:
+    """Flip back what was logged; if the log was too short, go to the best state instead."""
+    if chain.facts[LOGGED] > LOG:
+        return_to_best(chain)
+        chain.facts[NOW] = max(chain.facts[NOW], chain.facts[BEST])
+        chain.facts[LOGGED] = 0
+        return
     for i in range(chain.facts[LOGGED] - 1, -1, -1):
         flip(chain.board, np.int64(chain.log[i]))
     chain.facts[LOGGED] = 0
@@ -76,7 +84,7 @@ def _undo(chain: Any) -> None:
 
 @bare
 def _fill(chain: Any) -> None:
-    """Add free pairs in random order until none fits."""
+    """Add free pairs in random order until none is found that fits."""
     pair = any_free(chain.board)
     while pair >= 0:
         _do(chain, pair)
@@ -230,6 +238,18 @@ def _kick(chain: Any) -> None:
 
 
 @bare
+def _settle(chain: Any) -> None:
+    """Fill a board that has room, as at the start; nobody will want to undo that."""
+    pair = any_free(chain.board)
+    if pair < 0:
+        return
+    while pair >= 0:
+        add(chain.board, pair)
+        pair = any_free(chain.board)
+    note_best(chain)
+
+
+@bare
 def run_ils(chain: Any, flips: Whole) -> None:
     """Kick, fill, walk, and keep or undo; begin anew after too many flips without gain."""
     board, facts = chain.board, chain.facts
@@ -240,6 +260,8 @@ def run_ils(chain: Any, flips: Whole) -> None:
             grow(board)
             facts[NOW] = -len(board.table)
             note_best(chain)
+        flips_before = board.facts[FLIPS]
+        _settle(chain)
         before = value_of(chain)
         least = min(before, facts[NOW] - ((board.facts[FLIPS] >> PHASE) & 1))
         _kick(chain)
@@ -257,3 +279,5 @@ def run_ils(chain: Any, flips: Whole) -> None:
         else:
             facts[LOGGED] = 0
             note_best(chain)
+        # Where nothing may be flipped a budget ends all the same.
+        board.facts[FLIPS] = max(board.facts[FLIPS], flips_before + 1)

@@ -150,7 +150,7 @@ def _numbers(board: Board, graph: Graph) -> NDArray[np.int32]:
 
 @bare
 def fill(board: Any, frozen: Any, others: Any) -> None:
-    """List all pairs of an empty board, then add edges; pairs that are barred stay out."""
+    """List all pairs of an empty board, then add edges; barred and over the cap stay out."""
     for place in range(len(board.table)):
         if board.table[place] == 0:
             put(board, place, FREE)
@@ -162,7 +162,9 @@ def fill(board: Any, frozen: Any, others: Any) -> None:
         board.table[pair] = value + BARRED
     for number in others:
         pair = np.int64(number)
-        if board.table[pair] <= LARGEST_COUNT:
+        cap = board.facts[CAP]
+        full = board.degree[board.low[pair]] >= cap or board.degree[board.high[pair]] >= cap
+        if board.table[pair] <= LARGEST_COUNT and not full:
             add(board, pair)
 
 

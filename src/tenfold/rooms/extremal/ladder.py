@@ -69,7 +69,7 @@ class Hunt:
         self.archive = archive
         self.first, self.last = first, last
         self.seed, self.flips, self.seconds = seed, flips, seconds
-        self.structured = archive.problem.forbid == "C3,C4" and not archive.problem.host
+        self.structured = archive.problem.family() == "forbid C3,C4"
         self._reopen = reopen
         sizes = last - first + 1
         self.hope = np.zeros((sizes, len(KINDS)))
@@ -85,6 +85,8 @@ class Hunt:
         self.hope[:, KINDS.index("cut")] = 4.0 if self.structured else 0.0
         self.hope[:, KINDS.index("anew")] = 1.0
         for nodes in self.archive.nodes():
+            if self.first <= nodes <= self.last:
+                self.hope[nodes - self.first, KINDS.index("cut")] *= 0.1
             self._tell_neighbours(nodes)
 
     # Choosing
@@ -116,7 +118,7 @@ class Hunt:
                     any(nodes - k in have for k in near),
                     any(nodes + k in have for k in near),
                     nodes in have,
-                    not self.structured or nodes <= 64,
+                    nodes <= 64 or not (self.structured and cuts(nodes)),
                 ]
             )
         return np.array(rows)
@@ -151,15 +153,17 @@ class Hunt:
         """Put what a piece found into the archive, adjust hopes; return the edges gained."""
         row, column = piece.nodes - self.first, KINDS.index(piece.kind)
         before = self.archive.edges(piece.nodes)
-        self.archive.put(
-            outcome.graph,
-            method=f"ladder {piece.kind}",
-            start=piece.origin,
-            seed=piece.seed,
-            flips=outcome.flips,
-            seconds=outcome.seconds,
-        )
-        gained = max(0, outcome.graph.size - before) if before >= 0 else 0
+        found = outcome.graph.size if outcome.graph is not None else -1
+        if outcome.graph is not None:
+            self.archive.put(
+                outcome.graph,
+                method=f"ladder {piece.kind}",
+                start=piece.origin,
+                seed=piece.seed,
+                flips=outcome.flips,
+                seconds=outcome.seconds,
+            )
+        gained = max(0, found - before) if before >= 0 else 0
         self.tried[row, column] += 1
         self.total_flips += outcome.flips
         self.gains[column] += gained
@@ -167,7 +171,7 @@ class Hunt:
             self.hope[row, column] = max(self.hope[row, column], 1.0)
         else:
             self.hope[row, column] += MEMORY * (gained - self.hope[row, column])
-        if outcome.graph.size > before:
+        if found > before:
             self._tell_neighbours(piece.nodes)
         return gained
 

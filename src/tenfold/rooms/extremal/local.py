@@ -104,7 +104,7 @@ _COOLING = 2_000_000
 
 
 def best_graph(chain: Chain, opened: Opened) -> Graph:
-    """Return the best graph of a chain, repaired: it has `best_score` edges or more."""
+    """Return the best graph of a chain, repaired: as many edges as its best score, or more."""
     found = graph_of_table(chain.board, chain.best)
     edges = chain.best[chain.best & EDGE != 0]
     if not (edges & (EDGE - 1)).any():

@@ -60,7 +60,8 @@ class Piece:
 class Outcome:
     """What a piece gave."""
 
-    graph: Graph
+    graph: Graph | None
+    """The best graph; None if none has the least degree that is asked."""
     flips: int
     seconds: float
 
@@ -71,14 +72,15 @@ def run_piece(piece: Piece, problem: Problem) -> Outcome:
     opened = open_problem(resize(problem, piece.nodes))
     clock = _Clock(began, piece)
     found, flips = _search(piece, opened, clock)
-    return Outcome(graph=found, flips=flips, seconds=time.monotonic() - began)
+    fits = found.degrees().min() >= opened.problem.min_degree
+    return Outcome(graph=found if fits else None, flips=flips, seconds=time.monotonic() - began)
 
 
 def run_task(task: dict[str, Any]) -> dict[str, Any]:
     """Run a piece given as plain data, for other processes and hosts."""
     outcome = run_piece(Piece(**task["piece"]), Problem(**task["problem"]))
     return {
-        "graph": encode_sparse6(outcome.graph),
+        "graph": encode_sparse6(outcome.graph) if outcome.graph is not None else "",
         "flips": outcome.flips,
         "seconds": outcome.seconds,
     }
@@ -108,7 +110,9 @@ def _search(piece: Piece, opened: Opened, clock: _Clock) -> tuple[Graph, int]:
     found, more = _improve(
         piece, opened, start, clock, flips=piece.flips - flips, share=1.0, patience=patience
     )
-    return (found if found.size >= start.size else start), flips + more
+    least = opened.problem.min_degree
+    keeps = found.size >= start.size or start.degrees().min() < least
+    return (found if keeps else start), flips + more
 
 
 def _start(piece: Piece, opened: Opened) -> Graph:

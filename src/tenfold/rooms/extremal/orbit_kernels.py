@@ -14,7 +14,7 @@ from tenfold.rooms.extremal.problem import LONGEST, Forbidden
 
 ABSENT, PRESENT, FROZEN, BARRED = range(4)
 """What an orbit can be; the last two are never flipped."""
-LENGTHS, CODEGREE, CAP, EDGES, FLIPS, BUDGET, TARGET = range(7)
+LENGTHS, CODEGREE, CAP, EDGES, FLIPS, BUDGET, TARGET, LEAST = range(8)
 """Places in `State.facts`; LENGTHS has a bit for each forbidden cycle length."""
 NONE, HOPELESS = -1, -2
 PATIENCE = 300
@@ -44,9 +44,10 @@ class State(NamedTuple):
     random: NDArray[np.uint64]
 
 
-def new_facts(forbidden: Forbidden, *, cap: int, flips: int) -> NDArray[np.int64]:
-    """Return the numbers that steer a walk: what is forbidden, degree limit (0: none), budget."""
-    facts = np.zeros(7, dtype=np.int64)
+def new_facts(forbidden: Forbidden, *, cap: int, flips: int, least: int = 0) -> NDArray[np.int64]:
+    """Return the numbers that steer a walk: what is forbidden, degrees (cap 0: any), budget."""
+    facts = np.zeros(8, dtype=np.int64)
+    facts[LEAST] = least
     facts[LENGTHS] = sum(1 << length for length in forbidden.lengths)
     facts[CODEGREE] = forbidden.codegree
     facts[CAP] = cap or np.iinfo(np.int16).max
@@ -295,8 +296,17 @@ def restore(state: Any, kept: Any) -> None:
 
 
 @jit
+def fits(state: Any) -> bool:
+    """Tell whether every node has the least degree."""
+    return bool(state.degree.min() >= state.facts[LEAST])
+
+
+@jit
 def walk(state: Any, first: Any) -> Any:
-    """Search until the budget is used up; return which orbits the best graph has."""
+    """Search until the budget is used up; return which orbits the best graph has.
+
+    A graph in which every node has the least degree is better than any other.
+    """
     facts, role = state.facts, state.role
     order = np.flatnonzero(role == ABSENT)
     fill(state, first)
@@ -304,9 +314,10 @@ def walk(state: Any, first: Any) -> Any:
     fill(state, order)
     kept = (role == PRESENT) | (role == FROZEN)
     best = kept.copy()
-    kept_edges = best_edges = facts[EDGES]
+    kept_edges = best_edges = most = facts[EDGES]
+    best_fits = fits(state)
     idle = 0
-    while facts[FLIPS] < facts[BUDGET] and not 0 < facts[TARGET] <= best_edges:
+    while facts[FLIPS] < facts[BUDGET] and not (best_fits and 0 < facts[TARGET] <= best_edges):
         absent = order[role[order] == ABSENT]
         if len(absent) == 0:
             break
@@ -317,8 +328,12 @@ def walk(state: Any, first: Any) -> Any:
         if facts[EDGES] >= kept_edges or idle % PATIENCE == 0:
             kept = (role == PRESENT) | (role == FROZEN)
             kept_edges = facts[EDGES]
+            if kept_edges > most:
+                most, idle = kept_edges, 0
+            if kept_edges > best_edges or not best_fits:
+                here = fits(state)
+                if here and not best_fits or here == best_fits and kept_edges > best_edges:
+                    best, best_edges, best_fits = kept.copy(), kept_edges, here
         else:
             restore(state, kept)
-        if kept_edges > best_edges:
-            best, best_edges, idle = kept.copy(), kept_edges, 0
     return best

@@ -58,7 +58,7 @@ def search_orbits(
 ) -> Graph:
     """Look for a graph with many edges that a group leaves as it is.
 
-    The least degree of the problem is not looked at.
+    One without the least degree of the problem is returned only if no other was met.
 
     Args:
         opened: the problem; its frozen edges must be invariant, and of its host the orbits
@@ -78,7 +78,8 @@ def search_orbits(
     role = np.where(frozen, FROZEN, np.where(barred, BARRED, ABSENT)).astype(np.int8)
     begin = start or empty(opened.problem.nodes)
     first = check_invariant(begin, orbits, what="start", group=action.name)
-    facts = new_facts(opened.problem.forbidden, cap=opened.problem.max_degree, flips=flips)
+    asked = opened.problem
+    facts = new_facts(asked.forbidden, cap=asked.max_degree, flips=flips, least=asked.min_degree)
     facts[TARGET] = target
     state = new_state(orbits, role=role, facts=facts, key=rng.key(seed, "orbits") % 2**64)
     chosen = walk(state, np.flatnonzero(first).astype(np.int64))

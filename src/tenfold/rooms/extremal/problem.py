@@ -148,13 +148,14 @@ def _check_degrees(problem: Problem, forbidden: Forbidden) -> None:
     n, low = problem.nodes, problem.min_degree
     if low and low == problem.max_degree and low * n % 2:
         raise ValueError(
-            f"min_degree = max_degree = {low} on {n} nodes has an odd sum of degrees {low * n}; "
-            "change one of them"
+            f"regular {low} (least and largest degree) on {n} nodes has an odd sum of degrees "
+            f"{low * n}; change one of them"
         )
     least = moore_bound(low, forbidden)
     if least > n:
+        name = "regular" if low == problem.max_degree else "min_degree"
         raise ValueError(
-            f"min_degree {low} without {forbidden} needs {least} nodes or more (Moore's bound), "
+            f"{name} {low} without {forbidden} needs {least} nodes or more (Moore's bound), "
             f"nodes is {n}; lower the degree"
         )
 
@@ -261,4 +262,7 @@ def read_named(text: str, nodes: int) -> Graph:
 
 def _check_nodes(text: str, found: int, nodes: int) -> None:
     if found != nodes:
-        raise TenfoldError(f"{text} has {found} nodes, the problem {nodes}; make them equal")
+        remedy = "make them equal"
+        if found < nodes and not text.startswith("g6:") and Path(text).is_file():
+            remedy += f'; if only nodes without edges lack, begin the file with "# nodes {nodes}"'
+        raise TenfoldError(f"{text} has {found} nodes, the problem {nodes}; {remedy}")

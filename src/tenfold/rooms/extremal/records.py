@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tenfold.engine.config import Json
+from tenfold.engine.errors import TenfoldError
 from tenfold.rooms.extremal.archive import Archive
-from tenfold.rooms.extremal.bounds import Known, known, read_known, upper_bound
-from tenfold.rooms.extremal.problem import resize
+from tenfold.rooms.extremal.bounds import Known, published, read_known, upper_bound
+from tenfold.rooms.extremal.problem import Problem, resize
 
 
 def record_rows(
@@ -24,33 +25,40 @@ def record_rows(
         archive: whose best graphs count.
         first: fewest nodes; 0: as in the archive.
         last: most nodes; 0: as in the archive.
-        table: what is known, if not ours.
+        table: what is known, if not ours, which has nothing on restricted problems.
     """
-    published = known(archive.problem.forbid) if table is None else table
+    told = published(archive.problem) if table is None else table
     sizes = archive.nodes() if not last else range(max(first, 2), last + 1)
-    return [_row(archive, nodes, published.get(nodes)) for nodes in sizes if nodes >= first]
+    return [_row(archive, nodes, told.get(nodes)) for nodes in sizes if nodes >= first]
 
 
-def _row(archive: Archive, nodes: int, published: Known | None) -> Json:
+def _row(archive: Archive, nodes: int, told: Known | None) -> Json:
     edges = archive.edges(nodes)
-    bare = not archive.problem.host and not archive.problem.frozen and not archive.problem.group
     found = archive.best(nodes)
     return {
         "nodes": nodes,
         "edges": edges if edges >= 0 else None,
-        "known": published.lower if published else None,
-        "over": edges - published.lower if published and edges >= 0 else None,
-        "prototype": published.prototype if published else None,
-        "upper": upper_bound(resize(archive.problem, nodes)).value if bare else None,
+        "known": told.lower if told else None,
+        "over": edges - told.lower if told and edges >= 0 else None,
+        "prototype": told.prototype if told else None,
+        "upper": _upper(archive.problem, nodes),
         "classes": len(found),
         "start": found[0].start if found else None,
-        "source": published.source if published else None,
+        "source": told.source if told else None,
     }
 
 
-def read_table(path: str, *, forbid: str) -> Mapping[int, Known]:
-    """Return the known values of a set, with a user's own table laid over ours if named."""
-    return read_known(Path(path), forbid=forbid) if path else known(forbid)
+def _upper(problem: Problem, nodes: int) -> int | None:
+    try:
+        return upper_bound(resize(problem, nodes)).value
+    except (TenfoldError, ValueError):  # a size of which no such graph can be asked
+        return None
+
+
+def read_table(path: str, problem: Problem) -> Mapping[int, Known]:
+    """Return the known values of a problem, with a user's own table laid over ours if named."""
+    ours = published(problem)
+    return read_known(Path(path), forbid=problem.forbid, over=ours) if path else ours
 
 
 def count_rows(rows: list[Json]) -> Json:

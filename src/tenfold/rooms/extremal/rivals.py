@@ -56,7 +56,7 @@ def run_anneal(chain: Any, flips: Whole) -> None:
 
 @bare
 def run_greedy(chain: Any, flips: Whole) -> None:
-    """Fill the board, keep it if it is the best, empty it, and so on."""
+    """Empty the board, fill it, keep it if it is the best, and so on."""
     board, facts = chain.board, chain.facts
     stop = board.facts[FLIPS] + flips
     while board.facts[FLIPS] < stop and facts[BEST] < facts[TARGET]:

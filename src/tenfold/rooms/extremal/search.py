@@ -20,11 +20,12 @@ from tenfold.engine.errors import TenfoldError, unknown_name
 from tenfold.engine.progress import Progress
 from tenfold.rooms.extremal import config, local
 from tenfold.rooms.extremal.archive import Archive
-from tenfold.rooms.extremal.bounds import Bound, known, upper_bound
+from tenfold.rooms.extremal.bounds import Bound, published, upper_bound
 from tenfold.rooms.extremal.codecs import encode_graph6
 from tenfold.rooms.extremal.graph import Graph, from_edges
-from tenfold.rooms.extremal.groups import read_action
+from tenfold.rooms.extremal.groups import pair_orbits, read_action
 from tenfold.rooms.extremal.openings import Opening, check_frozen, open_start
+from tenfold.rooms.extremal.orbits import check_invariant
 from tenfold.rooms.extremal.problem import Opened, Problem, open_problem
 from tenfold.rooms.extremal.slices import Slices
 from tenfold.rooms.extremal.verify import Certificate, verify
@@ -38,6 +39,8 @@ PATIENCE_PER_PAIR = 40
 TABU_PATIENCE = 20_000
 """A tabu chain goes back to its best after so many flips without gain."""
 LEAST_PATIENCE = 3_000
+CHAINS = 2
+"""Searches side by side, if nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +184,9 @@ class Searcher:
             "flips": self.flips,
             "gap_upper": self.upper.value - self.edges,
         }
-        published = known(self.cfg.problem.forbid).get(self.cfg.problem.nodes)
-        if published is not None:
-            values["gap_known"] = published.lower - self.edges
+        listed = published(self.cfg.problem).get(self.cfg.problem.nodes)
+        if listed is not None:
+            values["gap_known"] = listed.lower - self.edges
         if not self.cfg.flips and self.seconds:  # else rows depend on flips alone
             values["flips_per_second"] = round(self.flips / self.seconds)
         return {name: float(value) for name, value in values.items()}
@@ -271,9 +274,17 @@ def method_of(cfg: config.Search) -> str:
 def new_walkers(
     cfg: config.Search, opened: Opened, openings: list[Opening], *, goal: int
 ) -> list[Walker]:
-    """Lay out the chains, each with its own opening and random numbers."""
+    """Lay out the chains, each with its own opening and random numbers.
+
+    Raises:
+        TenfoldError: if a group does not leave the frozen edges or an opening as they are.
+    """
     if cfg.problem.group:
         action = read_action(cfg.problem.group, cfg.problem.nodes)
+        orbits = pair_orbits(action)
+        check_invariant(opened.frozen, orbits, what="frozen", group=action.name)
+        for graph, text in {opening.graph: opening.text for opening in openings}.items():
+            check_invariant(graph, orbits, what=f"start {text}", group=action.name)
         return [
             OrbitWalker(opened, action, opening, seed=cfg.seed, number=number, target=goal)
             for number, opening in enumerate(openings)
@@ -318,7 +329,7 @@ def search(
     method: str = "auto",
     start: str | Graph = "empty",
     archive: Archive | str | Path | None = None,
-    chains: int = 2,
+    chains: int = CHAINS,
     target: int = 0,
     quiet: bool = True,
 ) -> Found:
@@ -341,6 +352,8 @@ def search(
         TenfoldError: if problem or start are unusable, or no graph that fits was met.
     """
     text = f"g6:{encode_graph6(start)}" if isinstance(start, Graph) else start
+    if method not in get_args(config.MethodName):
+        _check_settings(method, start=text, target=target, chains=chains)
     if isinstance(archive, str | Path):
         archive = Archive(Path(archive), problem)
     if method not in get_args(config.MethodName):
@@ -367,19 +380,34 @@ def search(
     return searcher.found()
 
 
+def _check_settings(method: str, *, start: str, target: int, chains: int) -> None:
+    """Refuse what a method that is no chain would not look at.
+
+    Raises:
+        TenfoldError: naming it, or if there is no such method.
+    """
+    from tenfold.rooms.extremal.compare_config import CONTENDERS
+
+    if method not in CONTENDERS:
+        raise unknown_name("method", method, ("auto", *CONTENDERS))
+    changed = {"start": start != "empty", "target": target != 0, "chains": chains != CHAINS}
+    if names := [name for name, is_changed in changed.items() if is_changed]:
+        raise TenfoldError(
+            f"method {method} takes no {', '.join(names)}: it begins with nothing and has one "
+            "chain; leave that out, or choose ils or tabu"
+        )
+
+
 def search_otherwise(
     problem: Problem, method: str, *, minutes: float, flips: int, seed: int
 ) -> Found:
     """Search by a method that is no chain: with a curriculum, or one that learns.
 
     Raises:
-        TenfoldError: if there is no such method, or it cannot keep to the problem.
+        TenfoldError: if it cannot keep to the problem.
     """
-    from tenfold.rooms.extremal.compare_config import CONTENDERS
     from tenfold.rooms.extremal.contend import contend
 
-    if method not in CONTENDERS:
-        raise unknown_name("method", method, ("auto", *CONTENDERS))
     began = time.monotonic()
     graph, made, curve = contend(method, problem, flips=flips, seconds=60 * minutes, seed=seed)
     upper = upper_bound(problem)

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 def keep(cfg: told.Keep) -> Json:
     """Show an archive, merge others into it, or export it."""
-    archive = open_archive(cfg.archive, skip_broken=cfg.skip_broken)
     if cfg.do == "merge":
-        return merge(archive, cfg)
+        return merge(cfg)
+    archive = open_archive(cfg.archive, skip_broken=cfg.skip_broken)
     if cfg.do == "export":
         count = archive.export(Path(cfg.out), format=cfg.format, every=cfg.every)
         return {"file": cfg.out, "graphs": count, "bytes": Path(cfg.out).stat().st_size}
@@ -57,14 +57,38 @@ def show(archive: Archive) -> Json:
     }
 
 
-def merge(archive: Archive, cfg: told.Keep) -> Json:
-    """Put graphs of other archives or files into an archive, after a check of all of them."""
+def merge(cfg: told.Keep) -> Json:
+    """Put graphs of other archives or files into an archive, after a check of all of them.
+
+    A folder that is not there becomes an archive for the problem of the first source.
+    """
+    sources = {
+        name: open_archive(name, skip_broken=cfg.skip_broken)
+        for name in cfg.others
+        if Path(name).is_dir()
+    }
+    archive = _open_target(cfg, sources)
     rows = []
     for name in cfg.others:
-        path = Path(name)
-        kept = archive.merge(Archive(path)) if path.is_dir() else _merge_file(archive, path, cfg.by)
+        source = sources.get(name)
+        kept = archive.merge(source) if source else _merge_file(archive, Path(name), cfg.by)
         rows.append({"from": name, "kept": kept})
-    return {"archive": cfg.archive, "merged": rows}
+    warnings = [line for each in (archive, *sources.values()) for line in each.problems]
+    return {"archive": cfg.archive, "merged": rows, "warnings": "; ".join(warnings) or None}
+
+
+def _open_target(cfg: told.Keep, sources: dict[str, Archive]) -> Archive:
+    """Open the archive that others are merged into, or begin it."""
+    if Path(cfg.archive).exists():
+        return open_archive(cfg.archive, skip_broken=cfg.skip_broken)
+    first = sources.get(cfg.others[0])
+    if first is None:
+        raise TenfoldError(
+            f"{cfg.archive} is no archive yet, and the file {cfg.others[0]} does not say what for; "
+            f"begin it by `tenfold extremal search --archive {cfg.archive}`, or name an archive "
+            "first"
+        )
+    return Archive(Path(cfg.archive), first.problem)
 
 
 def _merge_file(archive: Archive, path: Path, by: str) -> int:
@@ -80,7 +104,7 @@ def _merge_file(archive: Archive, path: Path, by: str) -> int:
 def show_records(cfg: told.Records) -> Json:
     """Show an archive beside what is known, and write the table if asked to."""
     archive = open_archive(cfg.archive, skip_broken=cfg.skip_broken)
-    table = read_table(cfg.table, forbid=archive.problem.forbid)
+    table = read_table(cfg.table, archive.problem)
     rows = record_rows(archive, first=cfg.first, last=cfg.last, table=table)
     if cfg.out:
         write_text(Path(cfg.out), as_csv(rows))

@@ -21,6 +21,7 @@ from tenfold.rooms.extremal.chain import (
     TRIES,
     fits,
     note_best,
+    return_to_best,
 )
 from tenfold.rooms.extremal.kernels import (
     CLOSING,
@@ -117,15 +118,6 @@ def _best_move(chain: Any) -> Whole:
 
 
 @bare
-def _return_to_best(chain: Any) -> None:
-    """Flip every pair in which the board differs from the best state."""
-    board = chain.board
-    for pair in range(len(board.table)):
-        if (board.table[pair] ^ chain.best[pair]) & EDGE:
-            flip(board, pair)
-
-
-@bare
 def run_tabu(chain: Any, flips: Whole) -> None:
     """Flip the best pair that is not tabu, step by step; a start may break the rule."""
     board, facts = chain.board, chain.facts
@@ -138,8 +130,8 @@ def run_tabu(chain: Any, flips: Whole) -> None:
             continue
         flip(board, pair)
         chain.until[pair] = facts[STEP] + facts[TENURE] + 1
-        if board.facts[SCORE] > facts[BEST]:
-            note_best(chain)
-        elif facts[PATIENCE] and board.facts[FLIPS] - facts[IDLE] > facts[PATIENCE]:
-            _return_to_best(chain)
+        if board.facts[SCORE] > facts[BEST] and note_best(chain):
+            continue
+        if facts[PATIENCE] and board.facts[FLIPS] - facts[IDLE] > facts[PATIENCE]:
+            return_to_best(chain)
             facts[IDLE] = board.facts[FLIPS]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from tenfold.engine.config import Json
 from tenfold.engine.errors import TenfoldError
 from tenfold.engine.files import write_text
-from tenfold.engine.progress import Progress
+from tenfold.engine.progress import Progress, say
 from tenfold.rooms.extremal.amalgam import open_amalgam, read_amalgam
 from tenfold.rooms.extremal.archive import Archive
-from tenfold.rooms.extremal.bounds import known, upper_bound
+from tenfold.rooms.extremal.bounds import is_restricted, known, published, upper_bound
 from tenfold.rooms.extremal.canonical import Canon, canonical_form
 from tenfold.rooms.extremal.codecs import (
     Format,
@@ -24,6 +24,7 @@ from tenfold.rooms.extremal.codecs import (
     write_graphs,
 )
 from tenfold.rooms.extremal.graph import Graph
+from tenfold.rooms.extremal.groups import read_action
 from tenfold.rooms.extremal.named import construct
 from tenfold.rooms.extremal.openings import check_start
 from tenfold.rooms.extremal.problem import Opened, Problem, open_problem, resize
@@ -114,12 +115,19 @@ def polish(cfg: told.Polish, *, quiet: bool = False) -> Json:
 def check_file(cfg: told.Verify) -> list[Json]:
     """Check every graph of a file; return its certificate or its faults."""
     rows = []
-    for number, graph in enumerate(read_graphs(Path(cfg.file)), start=1):
+    for number, graph in enumerate(_graphs_in(cfg.file), start=1):
         problem = cfg.rule.problem(graph.nodes)
         faults = find_faults(graph, problem)
         told = "; ".join(faults) or verify(graph, problem).line()
         rows.append({"graph": number, "fits": not faults, "certificate or faults": told})
     return rows
+
+
+def _graphs_in(text: str) -> list[Graph]:
+    """Return the graph that "g6:..." spells, or those of a file."""
+    if text.startswith("g6:"):
+        return [decode_graph(text.removeprefix("g6:"))]
+    return read_graphs(text)
 
 
 def count_classes(cfg: told.Classes) -> Json:
@@ -134,13 +142,13 @@ def count_classes(cfg: told.Classes) -> Json:
     table = known(forbid) if forbid else {}
     rows = []
     for (nodes, minus), found in sorted(groups.items()):
-        published = table.get(nodes)
+        listed = table.get(nodes)
         rows.append(
             {
                 "nodes": nodes,
                 "edges": -minus,
                 "classes": len(found),
-                "known": published.classes if published and published.lower == -minus else None,
+                "known": listed.classes if listed and listed.lower == -minus else None,
                 "group orders": _tally([canon.group_order for _, canon in found.values()]),
             }
         )
@@ -150,12 +158,12 @@ def count_classes(cfg: told.Classes) -> Json:
 
 
 def _graphs_of(source: Path, *, skip_broken: bool) -> tuple[list[Graph], str]:
-    """Return the graphs of an archive or file, and what an archive forbids."""
+    """Return the graphs of an archive or file, and what an archive forbids if no more is asked."""
     if not source.is_dir():
         return read_graphs(source), ""
     archive = open_archive(str(source), skip_broken=skip_broken)
     graphs = [find.graph for nodes in archive.nodes() for find in archive.finds(nodes)]
-    return graphs, archive.problem.forbid
+    return graphs, "" if is_restricted(archive.problem) else archive.problem.forbid
 
 
 def _tally(orders: list[int]) -> str:
@@ -169,12 +177,12 @@ def show_bounds(cfg: told.BoundOf) -> list[Json]:
     nodes = cfg.problem.nodes
     if cfg.last and cfg.last < nodes:
         raise TenfoldError(f"to is {cfg.last}, below the {nodes} nodes to begin with; raise it")
-    table = known(cfg.problem.forbid)
+    table = published(cfg.problem)
     rows = []
     for size in range(nodes, max(cfg.last, nodes) + 1):
         bound = upper_bound(resize(cfg.problem, size))
-        published = table.get(size)
-        lower = published.lower if published else None
+        listed = table.get(size)
+        lower = listed.lower if listed else None
         rows.append({"nodes": size, "upper": bound.value, "rule": bound.rule, "known": lower})
     return rows
 
@@ -184,11 +192,16 @@ def solve(cfg: told.ExactOf) -> Json:
     from tenfold.rooms.extremal.exact import solve_exact
 
     opened = _opened(cfg)
+    problem, group = cfg.problem, cfg.problem.group
+    if cfg.amalgam:  # what is found need not be known as one that has the amalgam
+        problem = Problem(nodes=opened.problem.nodes, forbid=opened.problem.forbid)
+    archive = Archive(Path(cfg.archive), problem) if cfg.archive else None
     found = solve_exact(
         opened,
         seconds=cfg.seconds,
         solver=choose_solver(cfg.solver),
         workers=cfg.threads,
+        action=read_action(group, problem.nodes) if group else None,
         seed=cfg.seed,
     )
     told: Json = {
@@ -200,12 +213,11 @@ def solve(cfg: told.ExactOf) -> Json:
     }
     if found.graph is None:
         return told
-    problem = Problem(nodes=opened.problem.nodes, forbid=opened.problem.forbid)
     told["certificate"] = verify(found.graph, opened.problem).line()
-    if cfg.archive:
-        archive = Archive(Path(cfg.archive), problem)
+    told |= deliver([found.graph], out=cfg.out, format=cfg.format)
+    if archive is not None:
         archive.put(found.graph, method="exact", start=cfg.amalgam or "empty", seed=cfg.seed)
-    return told | deliver([found.graph], out=cfg.out, format=cfg.format)
+    return told
 
 
 def _opened(cfg: told.ExactOf) -> Opened:
@@ -227,9 +239,14 @@ def draw(cfg: told.Draw) -> Json:
 
     graph = _one_graph(cfg.file, cfg.number)
     problem = cfg.rule.problem(graph.nodes)
-    certificate = None if find_faults(graph, problem) else verify(graph, problem)
+    faults = "; ".join(find_faults(graph, problem))
+    if faults:
+        say(f"tenfold: the graph is drawn, but {faults}")
+    certificate = None if faults else verify(graph, problem)
     write_text(Path(cfg.out), draw_graph(graph, certificate=certificate, title=cfg.title))
-    return {"page": cfg.out, "nodes": graph.nodes, "edges": graph.size}
+    return {
+        "page": cfg.out, "nodes": graph.nodes, "edges": graph.size, "faults": faults or None,
+    }  # fmt: skip
 
 
 def _one_graph(text: str, number: int) -> Graph:

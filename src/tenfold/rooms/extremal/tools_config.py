@@ -85,7 +85,7 @@ class Verify:
     """Check every graph of a file by code that shares nothing with the searches."""
 
     file: tyro.conf.Positional[str]
-    """Graphs as graph6, sparse6, edges, a matrix or DIMACS."""
+    """Graphs as graph6, sparse6, edges, a matrix or DIMACS; or g6:... itself."""
     rule: Kept = field(default_factory=Rule)
     """What the graphs must keep to."""
 
@@ -156,6 +156,15 @@ class ExactOf:
     """File to write; empty: none, the graph6 text is printed."""
     format: FormatName = "s6"
     """What to write."""
+
+    def __post_init__(self) -> None:
+        names = ("host", "frozen", "group", "max_degree", "min_degree")
+        asked = [name for name in names if getattr(self.problem, name)]
+        if self.amalgam and asked:
+            raise ValueError(
+                f"an amalgam is filled without {', '.join(asked)}; leave that out, or give the "
+                "problem without --amalgam"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

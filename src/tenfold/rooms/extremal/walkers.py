@@ -200,16 +200,20 @@ class OrbitWalker:
         )
         self._round += 1
         self.flips += flips
-        if found.size > self._best.size or self._round == 1:
+        if self._round == 1 or self._worth(found) > self._worth(self._best):
             self._best = found
+
+    def _worth(self, graph: Graph) -> tuple[bool, int]:
+        """Rank graphs that have the least degree before all others, then by edges."""
+        return graph.degrees().min() >= self._opened.problem.min_degree, graph.size
 
     def news(self) -> Graph | None:
         """Return the best graph if it is legal and better than when this was last asked."""
-        if self._best.size <= self._known or not self._round:
+        legal, size = self._worth(self._best)
+        if size <= self._known or not legal or not self._round:
             return None
-        self._known = self._best.size
-        legal = self._best.degrees().min() >= self._opened.problem.min_degree
-        return self._best if legal else None
+        self._known = size
+        return self._best
 
     def state(self) -> tuple[dict[str, Tensor], Json]:
         """Return the best graph and the counts."""
