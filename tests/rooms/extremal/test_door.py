@@ -7,11 +7,11 @@ import pytest
 
 USED = """
 problem = extremal.Problem(nodes=5)
-found = extremal.search(problem, flips=500)
-found = extremal.search(problem, flips=500)
-assert found.edges == 5
-assert extremal.verify(found.graph, problem).edges == 5
-assert callable(extremal.amalgam)
+graph = extremal.construct("cycle:5")
+for _ in range(2):
+    assert extremal.search.__name__ == "search" and callable(extremal.search)
+    assert extremal.verify(graph, problem).edges == 5
+    assert callable(extremal.amalgam)
 """
 
 

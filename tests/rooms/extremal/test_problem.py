@@ -92,7 +92,7 @@ def test_a_regular_graph_has_an_even_sum_of_degrees():
         Problem(nodes=11, min_degree=3, max_degree=3)
     Problem(nodes=11, min_degree=3, max_degree=4)
     Problem(nodes=12, min_degree=3, max_degree=3)
-    with pytest.raises(ValueError, match="regular 3 .* on 9 nodes has an odd sum"):
+    with pytest.raises(ValueError, match=r"regular 3 .* on 9 nodes has an odd sum"):
         Problem(nodes=9, regular=3)
     with pytest.raises(ValueError, match="regular 3 without C3,C4 needs 10 nodes"):
         Problem(nodes=8, regular=3)

@@ -213,7 +213,7 @@ def test_a_search_under_a_group_does_not_rest_on_an_illegal_graph_at_its_target(
     assert search(problem, flips=40_000, target=21).graph.degrees().min() == 3
 
 
-def test_a_start_or_frozen_graph_without_the_symmetry_is_refused_at_once(tmp_path):
+def test_a_start_or_frozen_graph_without_the_symmetry_is_refused_at_once():
     edge = "g6:" + encode_graph6(from_edges(10, [(0, 1)]))
     cfg = config.Search(problem=Problem(nodes=10, group="Z5"), start=edge)
     with pytest.raises(TenfoldError, match="start a graph has the edge 0 - 1 but not all"):

@@ -332,7 +332,7 @@ def walk(state: Any, first: Any) -> Any:
                 most, idle = kept_edges, 0
             if kept_edges > best_edges or not best_fits:
                 here = fits(state)
-                if here and not best_fits or here == best_fits and kept_edges > best_edges:
+                if (here and not best_fits) or (here == best_fits and kept_edges > best_edges):
                     best, best_edges, best_fits = kept.copy(), kept_edges, here
         else:
             restore(state, kept)
