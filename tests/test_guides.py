@@ -20,8 +20,9 @@ from tenfold.registry import COMMANDS, command_verbs, find_verb
 PROJECT = Path(__file__).parents[1]
 ROOM = PROJECT / "src" / "tenfold" / "rooms" / "jumprelu" / "README.md"
 SCOPE = PROJECT / "src" / "tenfold" / "rooms" / "scope" / "README.md"
+EXTREMAL = PROJECT / "src" / "tenfold" / "rooms" / "extremal" / "README.md"
 GUIDES = [PROJECT / "docs" / "start.md", PROJECT / "docs" / "rooms" / "jumprelu.md"]
-PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", ROOM, SCOPE, *GUIDES]
+PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", ROOM, SCOPE, EXTREMAL, *GUIDES]
 KINDS = ("relu", "gated", "topk", "batchtopk", "matryoshka", "jumprelu")
 
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from tenfold.rooms.extremal import local, method
+from tenfold.rooms.extremal import ils, local, method
 from tenfold.rooms.extremal.bounds import known
-from tenfold.rooms.extremal.chain import NOW, value_of
+from tenfold.rooms.extremal.chain import LOGGED, NOW, value_of
 from tenfold.rooms.extremal.codecs import encode_graph6
 from tenfold.rooms.extremal.graph import empty, from_edges
 from tenfold.rooms.extremal.ils import LOG
-from tenfold.rooms.extremal.kernels import EDGE, SCORE, graph_of, new_board
+from tenfold.rooms.extremal.kernels import EDGE, SCORE, flip, graph_of, new_board
 from tenfold.rooms.extremal.named import construct
 from tenfold.rooms.extremal.problem import Problem, open_problem
 from tenfold.rooms.extremal.verify import find_faults
@@ -188,7 +188,17 @@ def test_other_forbidden_sets_give_legal_graphs(forbid):
 
 
 def test_more_flips_than_the_log_holds_are_come_back_from():
-    problem, opened, chain = chain_on(300, flips=16_000, forbid="C3")
+    _, _, chain = chain_on(30, flips=2_000)
+    for pair in range(40):
+        flip(chain.board, pair)
+    chain.facts[LOGGED] = LOG + 1
+    ils._undo(chain)
+    assert chain.facts[LOGGED] == 0
+    assert np.array_equal(chain.board.table & EDGE, chain.best & EDGE)
+
+
+def test_a_first_filling_that_is_longer_than_the_log_is_no_harm():
+    problem, opened, chain = chain_on(420, flips=9_000, forbid="C3")
     found = local.best_graph(chain, opened)
     assert not find_faults(found, problem)
     assert found.size > LOG

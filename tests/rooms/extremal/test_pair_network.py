@@ -64,7 +64,7 @@ def test_renaming_nodes_changes_the_logits_of_pairnet_somewhere():
 @KINDS
 def test_logits_come_in_rows_of_the_upper_triangle(kind):
     nodes = 5
-    network = model.build_network(dataclasses.replace(SMALL, kind=kind))
+    network = model.build_network(dataclasses.replace(SMALL, torso=kind))
     heads = network.heads
     x = torch.zeros(1, nodes, nodes, SMALL.width)
     with torch.no_grad():
@@ -81,7 +81,7 @@ def test_logits_come_in_rows_of_the_upper_triangle(kind):
 @KINDS
 @pytest.mark.parametrize("nodes", [2, 5, 11])
 def test_gradients_of_all_parameters_are_finite_and_some_are_not_zero(kind, nodes):
-    network = model.build_network(dataclasses.replace(SMALL, kind=kind))
+    network = model.build_network(dataclasses.replace(SMALL, torso=kind))
     logits, value = network(*position(nodes))
     (logits.square().sum() + value.square().sum()).backward()
     for name, parameter in network.named_parameters():
@@ -123,7 +123,7 @@ def test_attention_agrees_with_its_formula():
 
 @KINDS
 def test_portions_say_what_the_whole_says(kind, monkeypatch):
-    network = model.build_network(dataclasses.replace(SMALL, kind=kind))
+    network = model.build_network(dataclasses.replace(SMALL, torso=kind))
     pairs, scalars = position(6, batch=7)
     monkeypatch.setattr(model, "PAIRS_AT_ONCE", 3 * 36)
     logits, value = model.evaluate(network, pairs, scalars)
