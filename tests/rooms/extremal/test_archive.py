@@ -23,6 +23,7 @@ from tenfold.rooms.extremal.canonical import INVARIANT
 from tenfold.rooms.extremal.codecs import read_graphs
 from tenfold.rooms.extremal.graph import empty, from_edges, relabel
 from tenfold.rooms.extremal.problem import Problem
+from tenfold.rooms.extremal.verify import find_faults
 
 GIRTH5 = Problem(nodes=10)
 PETERSEN = from_edges(10, networkx.petersen_graph().edges)
@@ -426,3 +427,21 @@ def test_an_empty_archive_is_exported_as_nothing(tmp_path):
     archive = Archive(tmp_path / "archive", GIRTH5)
     assert archive.export(tmp_path / "none.g6", format="g6") == 0
     assert (tmp_path / "none.g6").read_bytes() == b""
+
+
+def test_an_archive_of_a_problem_with_files_works_from_any_folder(tmp_path, monkeypatch):
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(here)
+    (here / "host.txt").write_text("# nodes 5\n0 1\n1 2\n2 3\n3 4\n4 0\n", "utf-8")
+    asked = Problem(nodes=5, host="host.txt")
+    Archive(here / "kept", asked).put(
+        from_edges(5, [(0, 1), (1, 2), (2, 3), (3, 4), (0, 4)]), method="hand"
+    )
+    monkeypatch.chdir(elsewhere)
+    (here / "host.txt").rename(elsewhere / "moved.txt")
+    archive = Archive(here / "kept")
+    assert archive.best(5)[0].graph.size == 5
+    assert not find_faults(archive.best(5)[0].graph, archive.problem)
+    Archive(here / "kept", Problem(nodes=5, host="moved.txt"))  # the same graph: the same problem

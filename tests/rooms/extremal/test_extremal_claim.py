@@ -12,8 +12,8 @@ from tenfold.engine.config import decode, encode
 from tenfold.engine.errors import TenfoldError
 from tenfold.engine.files import read_json
 from tenfold.engine.run import Options, Run
+from tenfold.rooms.extremal import alphazero_config
 from tenfold.rooms.extremal import claim as module
-from tenfold.rooms.extremal import claim_pieces
 from tenfold.rooms.extremal.alphazero_config import tiny
 from tenfold.rooms.extremal.bounds import known
 from tenfold.rooms.extremal.claim import (
@@ -31,9 +31,10 @@ from tenfold.rooms.extremal.claim import (
 )
 from tenfold.rooms.extremal.claim_config import Claim, Contest, Exact, Plan, Walk, make_plan
 from tenfold.rooms.extremal.claim_figures import mean_staircase
-from tenfold.rooms.extremal.claim_pieces import ContestTask, _open_learner, do_task, make_tasks
+from tenfold.rooms.extremal.claim_pieces import ContestTask, do_task, make_tasks
 from tenfold.rooms.extremal.codecs import decode_graph
 from tenfold.rooms.extremal.compare_config import CONTENDERS
+from tenfold.rooms.extremal.contend import open_learner
 from tenfold.rooms.extremal.problem import Problem
 from tenfold.rooms.extremal.report import write_report
 from tenfold.rooms.extremal.verify import find_faults
@@ -269,7 +270,8 @@ def test_a_mean_staircase_waits_for_every_seed():
 
 @pytest.mark.parametrize("method", ["az", "az-curriculum"])
 def test_alphazero_ends_when_no_more_edges_are_possible(method, monkeypatch):
-    monkeypatch.setattr(claim_pieces, "AlphaZeroConfig", tiny)
+    small = tiny()
+    monkeypatch.setattr(alphazero_config, "AlphaZeroConfig", lambda: small)
     contest = Contest(nodes=5, seconds=1.0, methods=(method,), flips=1_000_000)
     piece = do_task(ContestTask(contest=contest, method=method, seed=0))
     assert piece["edges"] == decode_graph(piece["graph6"]).size == 5
@@ -278,10 +280,8 @@ def test_alphazero_ends_when_no_more_edges_are_possible(method, monkeypatch):
 
 
 def test_only_the_curriculum_plays_on_smaller_sizes_and_a_gpu_has_a_recipe_of_its_own():
-    contest = Contest(nodes=8, seconds=1.0, methods=("az", "az-curriculum"))
-
     def game(method, **more):
-        return _open_learner(ContestTask(contest=contest, method=method, seed=3, **more)).cfg
+        return open_learner(method, Problem(nodes=8), seed=3, **more).cfg
 
     assert (game("az").sizes, game("az").curriculum) == ((8,), False)
     assert (game("az-curriculum").sizes, game("az-curriculum").seed) == ((5, 6, 7, 8), 3)

@@ -66,7 +66,7 @@ def test_more_workers_make_the_same_hunt(whole, tmp_path, workers):
 def test_a_hunt_that_is_killed_goes_on_exactly_and_loses_nothing(whole, tmp_path):
     run = str(tmp_path / "killed")
     first = Life(
-        args=(*WORDS, "--path", run), at_call="tenfold.rooms.extremal.campaign:take", number=5
+        args=(*WORDS, "--path", run), at_call="tenfold.rooms.extremal.archive:verify", number=5
     )
     again = ("runs", "resume", run, "--quiet")
     second = Life(args=again, at_open="*/killed/ckpt/.tmp-*/state.json")

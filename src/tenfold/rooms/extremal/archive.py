@@ -29,7 +29,7 @@ from tenfold.rooms.extremal.codecs import (
 )
 from tenfold.rooms.extremal.graph import Graph
 from tenfold.rooms.extremal.ledger import Ledger, Line
-from tenfold.rooms.extremal.problem import Problem, resize
+from tenfold.rooms.extremal.problem import Problem, embed_files, resize
 from tenfold.rooms.extremal.shelf import FIELDS, Entry, Find, Shelf
 from tenfold.rooms.extremal.verify import verify
 
@@ -273,8 +273,9 @@ def _make_folder(path: Path, problem: Problem | None) -> None:
                 f"{path} has graphs but no {PROBLEM} that says what for; put it back or name "
                 "another folder"
             )
-        family = problem.family()
-        write_json(path / PROBLEM, {"format": FORMAT, "family": family, "problem": asdict(problem)})
+        spelled = asdict(embed_files(problem))
+        described = {"format": FORMAT, "family": problem.family(), "problem": spelled}
+        write_json(path / PROBLEM, described)
 
 
 def _check_family(path: Path, family: str, asked: str) -> None:

@@ -21,7 +21,7 @@ from tenfold.engine.run import Run
 from tenfold.engine.tasks import map_tasks
 from tenfold.rooms.extremal import config
 from tenfold.rooms.extremal.archive import Archive
-from tenfold.rooms.extremal.bounds import known
+from tenfold.rooms.extremal.bounds import published
 from tenfold.rooms.extremal.codecs import decode_graph
 from tenfold.rooms.extremal.ladder import Hunt
 from tenfold.rooms.extremal.moves import Outcome, Piece, run_piece, run_task
@@ -43,7 +43,7 @@ class Campaign:
         self.gained = 0
         self.last_gain = 0
         self._whole = whole
-        self._known = {n: found.lower for n, found in known(cfg.forbid).items()}
+        self._known = {n: found.lower for n, found in published(cfg.problem).items()}
         self._pool = None if cfg.workers == "ray" else ThreadPoolExecutor(int(cfg.workers))
         self._running: deque[Future[Outcome]] = deque()
         self._ready: deque[Outcome] = deque()
@@ -72,7 +72,7 @@ class Campaign:
                 self._running.append(self._pool.submit(run_piece, piece, self.cfg.problem))
             outcome = self._running.popleft().result()
         piece = hunt.pending.popleft()
-        self._learn(piece, take(hunt, piece, outcome))
+        self._learn(piece, hunt.take(piece, outcome))
 
     def _fill_by_windows(self, left: int) -> None:
         """Send a window of pieces to the cluster when all earlier ones are taken."""
@@ -148,11 +148,6 @@ class Campaign:
         """Take over what `state` returned; the pieces under way begin anew."""
         self.hunt.load_state(tensors, values["hunt"])
         self.gained, self.last_gain = int(values["gained"]), int(values["last_gain"])
-
-
-def take(hunt: Hunt, piece: Piece, outcome: Outcome) -> int:
-    """Put what a piece found into the archive and learn from it; return the edges gained."""
-    return hunt.take(piece, outcome)
 
 
 @contextmanager

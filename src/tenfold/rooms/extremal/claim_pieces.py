@@ -7,21 +7,14 @@ curriculum it is told nothing of what is known of a size, so each size spends it
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 from tenfold.engine.config import Json
-from tenfold.engine.device import choose
 from tenfold.rooms.extremal import config
-from tenfold.rooms.extremal.alphazero import AlphaZero
-from tenfold.rooms.extremal.alphazero_config import AlphaZeroConfig, gpu
-from tenfold.rooms.extremal.bounds import upper_bound
 from tenfold.rooms.extremal.claim_config import Arm, Contest, Exact, Plan, Walk
 from tenfold.rooms.extremal.codecs import encode_graph6
 from tenfold.rooms.extremal.compare import compare_piece
-from tenfold.rooms.extremal.contend import best_reached
-from tenfold.rooms.extremal.cross_entropy import CrossEntropy
-from tenfold.rooms.extremal.cross_entropy_config import CrossEntropyConfig
-from tenfold.rooms.extremal.graph import Graph, empty
+from tenfold.rooms.extremal.contend import learn
 from tenfold.rooms.extremal.incremental import climb
 from tenfold.rooms.extremal.problem import Problem
 from tenfold.rooms.extremal.search import Found, open_searcher
@@ -139,47 +132,22 @@ def _compete(task: ContestTask) -> Json:
 
 
 def _learn(task: ContestTask) -> Json:
-    """Let a method learn until its budget is spent or no more edges are possible.
+    """Let a method learn on processor time, so that other work on the machine takes nothing away.
 
-    Seconds are of processor time, so that other work on the machine takes nothing away; on a GPU
-    they are of wall time.
+    On a GPU seconds are of wall time.
     """
-    contest, problem = task.contest, Problem(nodes=task.contest.nodes)
-    learner, began = _open_learner(task), time.monotonic()
-    clock = time.monotonic if task.gpu else time.process_time
-    first, upper, step = clock(), upper_bound(problem).value, 0
-    graph, curve = empty(contest.nodes), list[list[float]]()
-    while graph.size < upper and (
-        learner.flips < contest.flips if contest.flips else clock() - first < contest.seconds
-    ):
-        learner.update(step)
-        step += 1
-        graph = _best_graph(learner, contest.nodes)
-        if not curve or graph.size > curve[-1][2]:
-            curve.append([learner.flips, clock() - first, graph.size])
+    contest, began = task.contest, time.monotonic()
+    problem = Problem(nodes=contest.nodes)
+    graph, flips, curve = learn(
+        task.method, problem, flips=contest.flips, seconds=contest.seconds, seed=task.seed,
+        clock=time.monotonic if task.gpu else time.process_time, gpu=task.gpu,
+    )  # fmt: skip
     verify(graph, problem)
     return {
-        "method": task.method, "seed": task.seed, "edges": graph.size, "flips": learner.flips,
+        "method": task.method, "seed": task.seed, "edges": graph.size, "flips": flips,
         "seconds": round(time.monotonic() - began, 3), "curve": curve,
         "graph6": encode_graph6(graph),
     }  # fmt: skip
-
-
-def _open_learner(task: ContestTask) -> CrossEntropy | AlphaZero:
-    nodes = task.contest.nodes
-    if task.method == "ce":
-        return CrossEntropy(CrossEntropyConfig(nodes=nodes, seed=task.seed))
-    curriculum = task.method == "az-curriculum"
-    cfg = gpu(nodes) if task.gpu else AlphaZeroConfig()
-    sizes = tuple(range(min(5, nodes), nodes + 1)) if curriculum else (nodes,)
-    cfg = replace(cfg, sizes=sizes, curriculum=curriculum, seed=task.seed)
-    return AlphaZero(cfg, torch_device=choose().device if task.gpu else "cpu")
-
-
-def _best_graph(learner: CrossEntropy | AlphaZero, nodes: int) -> Graph:
-    if isinstance(learner, CrossEntropy):
-        return learner.best
-    return best_reached(learner.solutions, nodes)
 
 
 def _reach(task: ExactTask) -> Json:

@@ -6,11 +6,21 @@ pair that was decided. Local searches have one chain.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from tenfold.engine.errors import TenfoldError
 from tenfold.parts.search.curriculum import Solved
+from tenfold.rooms.extremal.bounds import upper_bound
 from tenfold.rooms.extremal.graph import Graph, empty, extend
 from tenfold.rooms.extremal.incremental import climb
 from tenfold.rooms.extremal.problem import Problem
+
+if TYPE_CHECKING:
+    from tenfold.rooms.extremal.alphazero import AlphaZero
+    from tenfold.rooms.extremal.cross_entropy import CrossEntropy
 
 Curve = list[list[float]]
 """Flips, seconds, edges at every gain."""
@@ -52,12 +62,8 @@ def contend(
     """
     check_method(method, problem)
     plain, _, curriculum = method.partition("-")
-    if plain == "ce":
-        return _cross_entropy(problem, flips=flips, seconds=seconds, seed=seed)
-    if plain == "az":
-        return _alphazero(
-            problem, flips=flips, seconds=seconds, seed=seed, curriculum=bool(curriculum)
-        )
+    if plain in ("ce", "az"):
+        return learn(method, problem, flips=flips, seconds=seconds, seed=seed)
     if curriculum:
         climbed = climb(
             problem,
@@ -76,39 +82,63 @@ def contend(
     return found.graph, found.flips, curve
 
 
-def _cross_entropy(
-    problem: Problem, *, flips: int, seconds: float, seed: int
+def learn(
+    method: str,
+    problem: Problem,
+    *,
+    flips: int,
+    seconds: float,
+    seed: int,
+    clock: Callable[[], float] = time.monotonic,
+    gpu: bool = False,
 ) -> tuple[Graph, int, Curve]:
+    """Let ce, az or az-curriculum learn until the budget is spent or no more edges are possible.
+
+    Args:
+        method: one of the three.
+        problem: what is looked for.
+        flips: budget; 0: as `seconds` says.
+        seconds: time limit by `clock`, if `flips` is 0.
+        seed: names the random numbers.
+        clock: gives seconds.
+        gpu: whether AlphaZero has the sizes of its GPU recipe, and works on the device there is.
+    """
+    learner = open_learner(method, problem, seed=seed, gpu=gpu)
+    began, upper, step = clock(), upper_bound(problem).value, 0
+    graph, curve = empty(problem.nodes), list[list[float]]()
+    while graph.size < upper and (learner.flips < flips if flips else clock() - began < seconds):
+        learner.update(step)
+        step += 1
+        graph = _best_graph(learner, problem.nodes)
+        if not curve or graph.size > curve[-1][2]:
+            curve.append([learner.flips, clock() - began, graph.size])
+    return graph, learner.flips, curve
+
+
+def open_learner(
+    method: str, problem: Problem, *, seed: int, gpu: bool = False
+) -> CrossEntropy | AlphaZero:
+    """Return an untrained learner for one number of nodes."""
+    from tenfold.engine.device import choose
+    from tenfold.rooms.extremal import alphazero_config
+    from tenfold.rooms.extremal.alphazero import AlphaZero
     from tenfold.rooms.extremal.cross_entropy import CrossEntropy
     from tenfold.rooms.extremal.cross_entropy_config import CrossEntropyConfig
 
-    learner = CrossEntropy(CrossEntropyConfig(nodes=problem.nodes, seed=seed))
-    curve: Curve = []
-    step = 0
-    while learner.flips < flips if flips else learner.seconds < seconds:
-        learner.update(step)
-        step += 1
-        if not curve or learner.best.size > curve[-1][2]:
-            curve.append([learner.flips, learner.seconds, learner.best.size])
-    return learner.best, learner.flips, curve
+    nodes = problem.nodes
+    if method == "ce":
+        return CrossEntropy(CrossEntropyConfig(nodes=nodes, seed=seed))
+    curriculum = method == "az-curriculum"
+    cfg = alphazero_config.gpu(nodes) if gpu else alphazero_config.AlphaZeroConfig()
+    sizes = tuple(range(min(5, nodes), nodes + 1)) if curriculum else (nodes,)
+    cfg = replace(cfg, sizes=sizes, forbid=problem.forbid, curriculum=curriculum, seed=seed)
+    return AlphaZero(cfg, torch_device=choose().device if gpu else "cpu")
 
 
-def _alphazero(
-    problem: Problem, *, flips: int, seconds: float, seed: int, curriculum: bool
-) -> tuple[Graph, int, Curve]:
-    from tenfold.rooms.extremal.alphazero import train
-    from tenfold.rooms.extremal.alphazero_config import AlphaZeroConfig, Budget
-
-    n = problem.nodes
-    sizes = tuple(range(min(5, n), n + 1)) if curriculum else (n,)
-    cfg = AlphaZeroConfig(sizes=sizes, forbid=problem.forbid, curriculum=curriculum, seed=seed)
-    budget = Budget(flips=flips) if flips else Budget(seconds=seconds)
-    learner, iterations = train(cfg, budget)
-    curve: Curve = []
-    for each in iterations:
-        if each.nodes == n and (not curve or each.edges > curve[-1][2]):
-            curve.append([each.flips, each.seconds, each.edges])
-    return best_reached(learner.solutions, n), learner.flips, curve
+def _best_graph(learner: CrossEntropy | AlphaZero, nodes: int) -> Graph:
+    if hasattr(learner, "solutions"):
+        return best_reached(learner.solutions, nodes)
+    return learner.best
 
 
 def best_reached(solutions: Solved[Graph], nodes: int) -> Graph:

@@ -41,11 +41,11 @@ from tenfold.rooms.extremal.kernels import (
     KEPT,
     LENGTHS,
     NODES,
-    NONE,
     ONE,
     add,
     bare,
     below,
+    draw_removable,
     find_obstacle,
     flip,
     pair_of,
@@ -121,12 +121,7 @@ def _obstacle(board: Any, pair: Whole) -> Whole:
                 break
         if count:
             break
-    usable = 0
-    for i in range(count):
-        if table[board.buffer[i]] < BARRED:
-            board.buffer[usable] = board.buffer[i]
-            usable += 1
-    return np.int64(board.buffer[below(board.random, usable)]) if usable else NONE
+    return draw_removable(board, count)
 
 
 @bare

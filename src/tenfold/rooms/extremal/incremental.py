@@ -10,16 +10,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from tenfold.engine import rng
+from tenfold.parts.search.curriculum import draw_start
 from tenfold.rooms.extremal import local
 from tenfold.rooms.extremal.bounds import upper_bound
 from tenfold.rooms.extremal.graph import Graph, empty, extend
 from tenfold.rooms.extremal.problem import MAX_NODES, Problem, open_problem, resize
 
-REACH = 4
-"""The paper's K."""
 SMALLEST = 5
 RESTARTS = 4
 """Starts drawn for each size."""
@@ -96,7 +93,8 @@ def climb(
     _search_nothing(problem, method)
     sizes = range(min(smallest, problem.nodes), problem.nodes + 1)
     budget = _Budget(flips=flips, seconds=seconds, pieces=RESTARTS * len(sizes))
-    best: dict[int, list[Graph]] = {}
+    solved = _Solved()
+    best = solved.graphs
     trace: list[tuple[int, float, int]] = []
     for nodes in sizes:
         best[nodes] = [empty(nodes)]
@@ -106,7 +104,8 @@ def climb(
             if best[nodes][0].size >= upper:
                 continue
             generator = rng.stream(seed, "incremental", nodes, attempt)
-            start = _draw(best, nodes, generator)
+            smaller = draw_start(solved, nodes, generator=generator)
+            start = extend(smaller or empty(nodes), nodes)
             graph = _search(problem, start, budget, share, method=method, seed=seed,
                             number=nodes * RESTARTS + attempt, upper=upper,
                             patience=patience)  # fmt: skip
@@ -128,13 +127,15 @@ def _search_nothing(problem: Problem, method: local.Method) -> None:
     local.run(method, local.new_chain(opened, empty(problem.nodes), seed=0, method=method), 0)
 
 
-def _draw(best: dict[int, list[Graph]], nodes: int, generator: np.random.Generator) -> Graph:
-    """Draw a graph of up to four nodes less, and add isolated ones."""
-    smaller = [nodes - k for k in range(1, REACH + 1) if nodes - k in best]
-    if not smaller:
-        return empty(nodes)
-    found = best[smaller[int(generator.integers(len(smaller)))]]
-    return extend(found[int(generator.integers(len(found)))], nodes)
+class _Solved:
+    """The best graphs of each size, as the curriculum asks for them."""
+
+    def __init__(self) -> None:
+        self.graphs: dict[int, list[Graph]] = {}
+
+    def best(self, size: int) -> list[Graph]:
+        """Return the graphs of a size, none if it was not worked on."""
+        return self.graphs.get(size, [])
 
 
 def _search(

@@ -230,10 +230,10 @@ def _forget(board: Any, u: Whole, v: Whole) -> None:
 
 @bare
 def find_obstacle(board: Any, pair: Whole) -> Whole:
-    """Return an edge, drawn at random, of the one subgraph that the absent `pair` would close.
+    """Return an edge, drawn at random, of the subgraph that the absent `pair` would close.
 
-    Only for C = 1, and with K2,t forbidden only in legal graphs, where C = 1 means one subgraph.
-    NONE if that subgraph has no edge that may be removed.
+    Of several subgraphs it is of the first that is met; with K2,t forbidden only legal graphs make
+    sense. NONE if that subgraph has no edge that may be removed.
     """
     u, v = np.int64(board.low[pair]), np.int64(board.high[pair])
     count: Whole = np.int64(0)
@@ -243,6 +243,12 @@ def find_obstacle(board: Any, pair: Whole) -> Whole:
         count = star_edges(board, u, v)
         if count == 0:
             count = star_edges(board, v, u)
+    return draw_removable(board, count)
+
+
+@bare
+def draw_removable(board: Any, count: Whole) -> Whole:
+    """Draw one of the first edges in the buffer that may be removed, NONE if none may."""
     usable = 0
     for i in range(count):
         if board.table[board.buffer[i]] < BARRED:

@@ -6,8 +6,8 @@ it finds goes into the archive at once. A bandit draws the next piece: each pair
 kind of start has a hope, the running mean of edges gained a piece; where a neighbour in size has
 improved, hope rises to what the neighbour promises.
 
-Pieces are chosen from the state after the piece `WINDOW` before them, and their results are taken
-in order, so that any number of workers gives the same hunt if pieces are counted in flips.
+A piece is chosen from the state after the one `config.Ladder.window` before it, and results are
+taken in order, so that any number of workers gives the same hunt if flips are counted.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 
 from tenfold.engine import rng
 from tenfold.engine.config import Json
+from tenfold.parts.search.curriculum import LARGEST_STEP
 from tenfold.rooms.extremal.archive import Archive
 from tenfold.rooms.extremal.codecs import encode_sparse6
 from tenfold.rooms.extremal.moves import KINDS, Kind, Outcome, Piece
@@ -29,10 +30,8 @@ from tenfold.rooms.extremal.starts import Cut, cuts
 if TYPE_CHECKING:
     from torch import Tensor
 
-WINDOW = 4
-"""Pieces under way at any time."""
-REACH = 4
-"""Most sizes between a start and its goal: the paper's K."""
+REACH = LARGEST_STEP
+"""Most sizes between a start and its goal."""
 FLOOR = 0.02
 """Hope that every size and kind keeps, in edges a piece."""
 MEMORY = 0.5

@@ -13,11 +13,10 @@ from typing import Any, Literal, get_args
 from tenfold.engine import rng
 from tenfold.rooms.extremal import local
 from tenfold.rooms.extremal.codecs import decode_graph, encode_sparse6
-from tenfold.rooms.extremal.graph import Graph, empty
+from tenfold.rooms.extremal.graph import Graph, empty, extend
 from tenfold.rooms.extremal.problem import Opened, Problem, open_problem, resize
 from tenfold.rooms.extremal.starts import (
     build,
-    grow_from,
     open_around,
     read_cut,
     shrink_from,
@@ -122,7 +121,7 @@ def _start(piece: Piece, opened: Opened) -> Graph:
     graph = decode_graph(piece.source)
     if graph.nodes > nodes:
         return shrink_from(graph, nodes, generator=rng.stream(piece.seed, "shrink", piece.number))
-    return grow_from(graph, nodes)
+    return extend(graph, nodes)
 
 
 def _improve(

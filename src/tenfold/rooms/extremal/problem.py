@@ -11,7 +11,7 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tenfold.engine.errors import TenfoldError
 
@@ -120,7 +120,8 @@ class Problem:
         Files are named by what is in them, so that a moved file is the same problem.
         """
         words = [f"forbid {self.forbid}"]
-        texts = {name: getattr(self, name) for name in ("host", "frozen", "group")}
+        spelled = embed_files(self)
+        texts = {name: getattr(spelled, name) for name in ("host", "frozen", "group")}
         words += [f"{name} {_content_name(text)}" for name, text in texts.items() if text]
         limits = {name: getattr(self, name) for name in ("min_degree", "max_degree")}
         words += [f"{name} {value}" for name, value in limits.items() if value]
@@ -178,9 +179,30 @@ def moore_bound(degree: int, forbidden: Forbidden) -> int:
 
 
 def _content_name(text: str) -> str:
-    if text.startswith("g6:") or not Path(text).is_file():
+    """Name a graph by its edges and any other file by its bytes, wherever it lies."""
+    if text.startswith("g6:"):
+        return f"g6 sha256 {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    if not Path(text).is_file():
         return text
     return f"sha256 {hashlib.sha256(Path(text).read_bytes()).hexdigest()[:16]}"
+
+
+def embed_files(problem: Problem) -> Problem:
+    """Return the problem with the graphs of its files spelled out, so that it can be moved.
+
+    A file of a group is named by its full path.
+    """
+    from tenfold.rooms.extremal.codecs import encode_graph6, read_graphs
+
+    texts: dict[str, Any] = {}
+    for name in ("host", "frozen", "group"):
+        text = getattr(problem, name)
+        if text.startswith("g6:") or not Path(text).is_file():
+            continue
+        path = Path(text)
+        graph = name != "group"
+        texts[name] = f"g6:{encode_graph6(read_graphs(path)[0])}" if graph else str(path.resolve())
+    return replace(problem, **texts)
 
 
 # Opened problems

@@ -1,8 +1,8 @@
 """One search for one problem: chains side by side, one budget, every improvement checked at once.
 
 A round gives every chain the same number of flips, in threads that share nothing, so that what is
-found does not depend on how many there are. Minutes only decide how many rounds are made: `flips`
-of what was found, given as the budget, finds it again.
+found does not depend on how many there are. Minutes only decide how many rounds are made; a budget
+in flips that pays for as many rounds finds the same.
 """
 
 from __future__ import annotations

@@ -17,18 +17,20 @@ import numpy as np
 
 from tenfold.engine.errors import TenfoldError
 from tenfold.rooms.extremal.amalgam import (
-    FAMILIES,
-    ORDERS,
     Amalgam,
     Family,
     Plan,
     amalgam,
+    amalgams_near,
     plan,
     truncate,
 )
-from tenfold.rooms.extremal.graph import Graph, extend, induced
+from tenfold.rooms.extremal.graph import Graph, induced
 from tenfold.rooms.extremal.kernels import EDGE, new_board
 from tenfold.rooms.extremal.problem import Opened
+
+UNEVEN = 3
+"""Most point classes beyond the line classes; more uneven amalgams have far fewer edges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +58,6 @@ class Cut:
 
 
 @functools.cache
-def _plans() -> tuple[Plan, ...]:
-    """All amalgams with at least two classes a side, the fuller side points."""
-    from math import isqrt
-
-    shapes = {"C": lambda q: (q, q), "L": lambda q: (q + 1, q - 1)}
-    shapes["D"] = lambda q: (q + isqrt(q) + 1, q - isqrt(q))
-    found = []
-    for family in FAMILIES:
-        for q in ORDERS:
-            if family == "D" and isqrt(q) ** 2 != q:
-                continue
-            classes, _ = shapes[family](q)
-            for lines in range(2, classes + 1):
-                found += [
-                    plan(family, q=q, points=points, lines=lines)
-                    for points in range(lines, min(classes, lines + 3) + 1)
-                ]
-    return tuple(found)
-
-
-@functools.cache
 def cuts(nodes: int, *, above: int = 24) -> tuple[Cut, ...]:
     """Return the cut amalgams on `nodes` nodes, those that reach farthest first.
 
@@ -85,8 +66,8 @@ def cuts(nodes: int, *, above: int = 24) -> tuple[Cut, ...]:
         above: most nodes that are deleted.
     """
     found = []
-    for source in _plans():
-        if nodes <= source.nodes <= nodes + above:
+    for source in amalgams_near(nodes, above=above):
+        if source.lines >= 2 and source.points - source.lines <= UNEVEN:
             sides = (False, True) if source.nodes > nodes else (False,)
             found += [Cut(source, nodes, side) for side in sides]
     return tuple(sorted(found, key=lambda cut: (-cut.reach, cut.name)))
@@ -100,7 +81,7 @@ def build(cut: Cut) -> Amalgam:
     if not missing:
         return whole
     classes = whole.classes[: source.points] if cut.points_first else whole.classes[source.points :]
-    gone = np.concatenate(classes[::-1])[:missing] if missing else np.zeros(0, dtype=np.int64)
+    gone = np.concatenate(classes[::-1])[:missing]
     return truncate(whole, keep=np.setdiff1d(np.arange(whole.nodes), gone))
 
 
@@ -140,11 +121,6 @@ def open_around(base: Graph, opened: Opened) -> Opened:
 # Neighbours in number of nodes
 
 
-def grow_from(graph: Graph, nodes: int) -> Graph:
-    """Add isolated nodes (the paper's curriculum)."""
-    return extend(graph, nodes)
-
-
 def shrink_from(graph: Graph, nodes: int, *, generator: np.random.Generator) -> Graph:
     """Delete nodes, one after the other, each of least or nearly least degree."""
     keep = np.arange(graph.nodes)
@@ -152,12 +128,3 @@ def shrink_from(graph: Graph, nodes: int, *, generator: np.random.Generator) -> 
         degrees = induced(graph, keep).degrees() + generator.uniform(0, 1.5, size=len(keep))
         keep = np.delete(keep, degrees.argmin())
     return induced(graph, keep)
-
-
-def deletion_value(graph: Graph, nodes: int) -> int:
-    """Return how many edges are left if nodes of least degree are deleted one by one."""
-    left = graph
-    while left.nodes > nodes:
-        keep = np.delete(np.arange(left.nodes), left.degrees().argmin())
-        left = induced(left, keep)
-    return left.size

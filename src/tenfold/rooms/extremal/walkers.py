@@ -31,7 +31,7 @@ KEPT_PATIENCE = 30_000
 SCRATCH = ("buffer", "values", "paths", "marks")
 """Arrays of a board that nothing depends on between two flips."""
 ANEW_EVERY = 8
-"""An orbit walker begins every eighth round from nothing."""
+"""An orbit walker begins every eighth round from its opening."""
 
 
 class Walker(Protocol):
@@ -188,7 +188,7 @@ class OrbitWalker:
         self.flips = 0
 
     def advance(self, flips: int) -> None:
-        """Search from the best graph, every so often from nothing."""
+        """Search from the best graph, every so often from the opening."""
         anew = self._round % ANEW_EVERY == 0
         found = search_orbits(
             self._opened,
