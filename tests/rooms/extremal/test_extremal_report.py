@@ -32,7 +32,7 @@ def make(cfg, verb, path, units):
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory):
-    path = tmp_path_factory.mktemp("search") / "run"
+    path = tmp_path_factory.mktemp("search") / "a-search-of-twenty"
     cfg = config.Search(problem=Problem(nodes=20), flips=40_000, threads=1)
     return search_run(cfg, run=make(cfg, "search", path, config.SEARCH_UNITS)).path
 

@@ -110,7 +110,7 @@ def test_a_cluster_works_by_whole_windows(tmp_path, monkeypatch):
         return map_tasks(function, dict(reversed(tasks.items())), workers=1)
 
     monkeypatch.setattr(campaign, "map_tasks", here)
-    ladder(replace(SMALL, workers="ray", pieces=10), tmp_path / "run")
+    ladder(replace(SMALL, workers="ray", pieces=10, window=4), tmp_path / "run")
     assert calls == [4, 4, 2]
     assert len(finds_of(tmp_path / "run" / "out" / "archive")) >= 4
 

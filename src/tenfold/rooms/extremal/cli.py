@@ -61,7 +61,9 @@ def _ladder(cfg: config.Ladder, call: Call) -> Json:
 
 
 def _plan_ladder(cfg: config.Ladder) -> Json:
-    flips = cfg.pieces * cfg.piece_flips
+    from tenfold.rooms.extremal.ladder import mean_length
+
+    flips = round(cfg.pieces * cfg.piece_flips * mean_length())
     return {
         "sizes": cfg.last - cfg.first + 1,
         "pieces": cfg.pieces or None,

@@ -149,11 +149,11 @@ class Ladder:
     """Time limit, if `pieces` is 0; then other processes' finds in the archive are used too."""
     pieces: int = 0
     """Searches that it consists of; then the result depends on the options alone."""
-    piece_flips: int = 800_000
-    """Flips of a piece."""
+    piece_flips: int = 400_000
+    """Flips of a short piece; some are 2, 4 and 8 times as long."""
     piece_seconds: float = 0.0
     """Time limit of a piece, for slow machines; 0: none, and pieces are repeatable."""
-    window: int = 4
+    window: int = 16
     """Pieces under way at any time: each is chosen knowing all but the last so many results."""
     seed: int = 0
     """Of all choices and searches."""

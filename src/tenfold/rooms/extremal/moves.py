@@ -28,8 +28,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 CHUNK = 20_000
 """Flips between looks at the clock."""
-KEPT_SHARE = 0.4
-"""Share of a piece's flips that a cut amalgam is kept as it is, before all its edges may move."""
+KEPT_SHARES = (0.1, 0.9)
+"""Least and largest share of a piece's flips for which a cut amalgam is kept as it is, before all
+its edges may move; drawn for each piece."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,8 +102,9 @@ def _search(piece: Piece, opened: Opened, clock: _Clock) -> tuple[Graph, int]:
     if piece.kind == "cut":
         base = build(read_cut(piece.source)).base
         kept = open_around(base, opened)
+        share = float(rng.stream(piece.seed, "kept", piece.number).uniform(*KEPT_SHARES))
         start, flips = _improve(
-            piece, kept, base, clock, flips=int(KEPT_SHARE * piece.flips), share=KEPT_SHARE,
+            piece, kept, base, clock, flips=int(share * piece.flips), share=share,
             patience=30 * 1_000,
         )  # fmt: skip
     patience = 300_000 if piece.kind == "anew" else 0
