@@ -21,7 +21,7 @@ from tenfold.rooms.extremal.starts import Cut, build, open_around
 
 
 def fill(plan, flips):
-    base = build(Cut(plan, plan.nodes)).base
+    base = build(Cut(plan, plan.nodes))
     opened = open_around(base, open_problem(Problem(nodes=base.nodes)))
     chain = local.new_chain(opened, base, seed=0, patience=30_000)
     local.run("ils", chain, flips)

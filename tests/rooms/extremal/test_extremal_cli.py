@@ -260,7 +260,7 @@ def write(file, text):
 
 def bad_graph6():
     text = encode_graph6(construct("petersen"))
-    yield text[:-1], "8 characters after the number of nodes, this text 7"
+    yield text[:-1], "the text ends after character 8; graph6 of 10 nodes has 9, this text 8"
     yield text[:4] + "!" + text[5:], "character 5 is '!'"
     yield text[:-1] + "~", "bits set in the padding"
 

@@ -30,9 +30,21 @@ def test_cuts_have_the_right_number_of_nodes_and_come_back_from_their_names(node
     assert [cut.reach for cut in found] == sorted((cut.reach for cut in found), reverse=True)
     for cut in found[:6]:
         assert read_cut(cut.name) == cut
-        source = build(cut)
-        assert source.nodes == source.base.nodes == nodes
-        assert not find_faults(source.base, Problem(nodes=nodes))
+        graph = build(cut)
+        assert graph.nodes == nodes
+        assert not find_faults(graph, Problem(nodes=nodes))
+
+
+def test_an_amalgam_grows_by_isolated_nodes_where_that_is_worth_a_try():
+    cut = read_cut("amalgam:L,q=9,k=9,l=9; 180 nodes, grown")
+    assert cut in cuts(180)
+    graph = build(cut)
+    assert (graph.nodes, int((graph.degrees() == 0).sum())) == (180, 36)
+    opened = open_around(graph, opened_on(180))
+    # Two new nodes may always be joined, a new one to any old one.
+    assert opened.allowed[144:, 144:].sum() == 36 * 35
+    assert opened.allowed[144:, :144].all()
+    assert not any("grown" in cut.name for cut in cuts(99))
 
 
 def test_what_is_no_cut_is_refused():

@@ -152,9 +152,11 @@ def _read_graph6(bits: Bits, *, nodes: int, before: int) -> Graph:
     pairs = nodes * (nodes - 1) // 2
     length, right = len(bits) // 6, -(-pairs // 6)
     if length != right:
+        fault = "ends after" if length < right else "goes on behind"
         raise TenfoldError(
-            f"graph6 of {nodes} nodes has {right} characters after the number of nodes, this text "
-            f"{length}; it was cut or joined to another, so copy it whole"
+            f"the text {fault} character {before + min(length, right)}; graph6 of {nodes} nodes "
+            f"has {before + right}, this text {before + length}: it was cut or joined to another, "
+            "so copy it whole"
         )
     if bits[pairs:].any():
         raise TenfoldError(

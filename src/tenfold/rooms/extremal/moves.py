@@ -100,7 +100,7 @@ class _Clock:
 def _search(piece: Piece, opened: Opened, clock: _Clock) -> tuple[Graph, int]:
     start, flips = _start(piece, opened), 0
     if piece.kind == "cut":
-        base = build(read_cut(piece.source)).base
+        base = build(read_cut(piece.source))
         kept = open_around(base, opened)
         share = float(rng.stream(piece.seed, "kept", piece.number).uniform(*KEPT_SHARES))
         start, flips = _improve(

@@ -55,7 +55,7 @@ def _find(text: str, problem: Problem, *, seed: int, archive: Archive | None) ->
     if text == "structured":
         return _structured(nodes)
     if text.startswith("amalgam:"):
-        graph = build(read_cut(text)).base if ";" in text else read_amalgam(text).base
+        graph = build(read_cut(text)) if ";" in text else read_amalgam(text).base
         return [Opening(_grown(graph, nodes, text), text, kept=True)]
     if text.startswith("g6:"):
         return [Opening(_grown(decode_graph(text.removeprefix("g6:")), nodes, "start"), "a graph")]
@@ -77,7 +77,7 @@ def _structured(nodes: int) -> list[Opening]:
     found = cuts(nodes)
     if not found:
         raise TenfoldError(f"no amalgam can be cut to {nodes} nodes; give another start")
-    return [Opening(build(cut).base, cut.name, kept=True) for cut in found[:16]]
+    return [Opening(build(cut), cut.name, kept=True) for cut in found[:16]]
 
 
 def _from_archive(archive: Archive, nodes: int, *, seed: int) -> list[Opening]:

@@ -1,8 +1,8 @@
 """Where a search begins: structured graphs cut to size, and neighbours in number of nodes.
 
 The structured start that wins is a semiplane (amalgam.py) with some classes left out and some
-nodes of the last one deleted: first its edges stay and only pairs that close no short cycle with
-them are free (`open_around`), which are few hundred instead of thousands; then all pairs are free.
+nodes of the last one deleted, or some nodes added: first its edges stay and only pairs that close
+no short cycle with them are free (`open_around`), which are few; then all pairs are free.
 Leaving out line classes leaves points of different classes without a joining line, so that pairs
 between classes become free as well as those inside.
 """
@@ -10,6 +10,7 @@ between classes become free as well as those inside.
 from __future__ import annotations
 
 import functools
+import math
 import re
 from dataclasses import dataclass
 
@@ -17,7 +18,6 @@ import numpy as np
 
 from tenfold.engine.errors import TenfoldError
 from tenfold.rooms.extremal.amalgam import (
-    Amalgam,
     Family,
     Plan,
     amalgam,
@@ -25,71 +25,85 @@ from tenfold.rooms.extremal.amalgam import (
     plan,
     truncate,
 )
-from tenfold.rooms.extremal.graph import Graph, induced
+from tenfold.rooms.extremal.graph import Graph, extend, induced
 from tenfold.rooms.extremal.kernels import EDGE, new_board
 from tenfold.rooms.extremal.problem import Opened
 
 UNEVEN = 3
 """Most point classes beyond the line classes; more uneven amalgams have far fewer edges."""
+GROWN_FROM = 100
+"""Fewest nodes on which amalgams with added nodes are worth a try: below they only cost flips."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """An amalgam from which nodes of its last classes are deleted."""
+    """An amalgam brought to a number of nodes: nodes of its last classes deleted, or more added."""
 
     plan: Plan
     nodes: int
-    """Nodes that stay."""
+    """Nodes that it has then."""
     points_first: bool = False
     """Whether nodes of the point classes are deleted, not of the line classes."""
 
     @property
     def name(self) -> str:
-        """The plan, the nodes that stay, and which side is cut."""
+        """The plan, the number of nodes, and which side is cut."""
+        if self.nodes == self.plan.nodes:
+            return self.plan.name
         side = "points" if self.points_first else "lines"
-        cut = f"; {self.nodes} nodes, {side} cut" if self.nodes < self.plan.nodes else ""
-        return self.plan.name + cut
+        change = "grown" if self.nodes > self.plan.nodes else f"{side} cut"
+        return f"{self.plan.name}; {self.nodes} nodes, {change}"
 
     @property
     def reach(self) -> float:
-        """Edges that it would have if every class were full: a guess, for sorting only."""
-        missing = self.plan.nodes - self.nodes
-        return self.plan.limit * (1 - 2 * missing / self.plan.nodes)
+        """Edges that it would have if every class were full: a guess, for sorting only.
+
+        A deleted node takes the mean degree with it. An added one gets about sqrt(n) / 2, half of
+        the degree that the largest graphs have.
+        """
+        more = self.nodes - self.plan.nodes
+        mean = 2 * self.plan.limit / self.plan.nodes
+        return self.plan.limit + more * (mean if more < 0 else math.sqrt(self.nodes) / 2)
 
 
 @functools.cache
 def cuts(nodes: int, *, above: int = 24) -> tuple[Cut, ...]:
-    """Return the cut amalgams on `nodes` nodes, those that reach farthest first.
+    """Return the amalgams brought to `nodes` nodes, those that reach farthest first.
 
     Args:
-        nodes: how many stay.
+        nodes: how many they have then; from `GROWN_FROM` on up to a fifth of them is added. Far
+            from the next amalgam above, this is what wins: 36 nodes added to 144 give 1050 edges
+            on 180.
         above: most nodes that are deleted.
     """
     found = []
-    for source in amalgams_near(nodes, above=above):
+    below = nodes // 5 if nodes >= GROWN_FROM else 0
+    for source in amalgams_near(nodes, below=below, above=above):
         if source.lines >= 2 and source.points - source.lines <= UNEVEN:
             sides = (False, True) if source.nodes > nodes else (False,)
             found += [Cut(source, nodes, side) for side in sides]
     return tuple(sorted(found, key=lambda cut: (-cut.reach, cut.name)))
 
 
-def build(cut: Cut) -> Amalgam:
-    """Build a cut amalgam."""
+def build(cut: Cut) -> Graph:
+    """Build an amalgam on as many nodes as it is to have; added nodes are isolated."""
     source = cut.plan
     whole = amalgam(source.family, q=source.q, points=source.points, lines=source.lines)
     missing = whole.nodes - cut.nodes
-    if not missing:
-        return whole
+    if missing <= 0:
+        return extend(whole.base, cut.nodes)
     classes = whole.classes[: source.points] if cut.points_first else whole.classes[source.points :]
     gone = np.concatenate(classes[::-1])[:missing]
-    return truncate(whole, keep=np.setdiff1d(np.arange(whole.nodes), gone))
+    return truncate(whole, keep=np.setdiff1d(np.arange(whole.nodes), gone)).base
 
 
-_CUT = re.compile(r"amalgam:([CLD]),q=(\d+),k=(\d+),l=(\d+)(?:; (\d+) nodes, (points|lines) cut)?")
+_CUT = re.compile(
+    r"amalgam:([CLD]),q=(\d+),k=(\d+),l=(\d+)(?:; (\d+) nodes, (points cut|lines cut|grown))?"
+)
 
 
 def read_cut(text: str) -> Cut:
-    """Read the name of a cut amalgam.
+    """Read the name of an amalgam brought to a number of nodes.
 
     Raises:
         TenfoldError: if it is none.
@@ -103,7 +117,7 @@ def read_cut(text: str) -> Cut:
     family: Family = match[1]  # type: ignore[assignment]
     source = plan(family, q=int(match[2]), points=int(match[3]), lines=int(match[4]))
     nodes = int(match[5]) if match[5] else source.nodes
-    return Cut(source, nodes, match[6] == "points")
+    return Cut(source, nodes, match[6] == "points cut")
 
 
 def open_around(base: Graph, opened: Opened) -> Opened:
