@@ -30,10 +30,10 @@ loops: setup
 	$(BIN)/python -m tenfold.rooms.extremal.warm
 
 test: check loops
-	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile
+	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: check loops
-	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile -m "not gpu and not bench"
+	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not gpu and not bench"
 
 reproduce: setup
 	$(BIN)/tenfold reproduce --scale quick

@@ -43,6 +43,13 @@ def guarded(connect):
     return connect_here
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Put files with the mark `long` first; processes take files in this order."""
+    long = {item.path for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_network():
     with pytest.MonkeyPatch.context() as patch:

@@ -28,6 +28,7 @@ from tenfold.engine.verbs import read_config
 from tenfold.recipes import recipe_config
 from tenfold.registry import find_room, find_verb, room_package, room_verbs
 
+pytestmark = pytest.mark.long
 RECIPES = ("tiny", "laptop", "gpu", "paper")
 EVERY, KILLED_IN = 5, 8
 """Steps between checkpoints, and the step, counted from 1, in which a run is killed."""

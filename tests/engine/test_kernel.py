@@ -70,18 +70,38 @@ def test_a_folder_that_cannot_be_written_to_only_costs_time(tmp_path):
     assert not kernel._can_cache(tmp_path / "file" / "numba")
 
 
-def test_a_change_in_any_module_with_loops_gives_another_folder(monkeypatch, tmp_path):
-    def digest():
-        kernel.sources_digest.cache_clear()
-        return kernel.sources_digest()
+def test_a_change_in_a_module_with_loops_is_seen_by_those_that_reach_it(monkeypatch, tmp_path):
+    root = tmp_path / "tenfold"
+    (root / "deep").mkdir(parents=True)
+    texts = {
+        "top.py": "from tenfold.deep.loops import (\n    f,\n)\n\n\n@jit\ndef t(): return f()\n",
+        "deep/loops.py": "from tenfold.deep import inner\n\n\n@jit\ndef f(): return inner.g()\n",
+        "deep/inner.py": "from tenfold.plain import C\n\n\n@jit\ndef g(): return 1\n",
+        "plain.py": "C = 1\n",
+        "other.py": "\n@jit\ndef o(): return 1\n",
+    }
+    monkeypatch.setattr(kernel, "PACKAGE", root)
 
-    monkeypatch.setattr(kernel, "PACKAGE", tmp_path)
-    loops, plain = tmp_path / "loops.py", tmp_path / "plain.py"
-    loops.write_text("import x\n\n\n@jit\ndef f(): return 1\n", "utf-8")
-    plain.write_text("def g(): return 1\n", "utf-8")
-    first = digest()
-    plain.write_text("def g(): return 2\n", "utf-8")
-    assert digest() == first
-    loops.write_text("import x\n\n\n@jit\ndef f(): return 2\n", "utf-8")
-    assert digest() != first
+    def digests(**changed):
+        for name, text in (texts | changed).items():
+            (root / name).write_text(text, "utf-8")
+        kernel._sources.cache_clear()
+        kernel.sources_digest.cache_clear()
+        return {
+            name: kernel.sources_digest(name)
+            for name in ("tenfold.top", "tenfold.deep.inner", "tenfold.other", "mine")
+        }
+
+    def changed_by(**changed):
+        now = digests(**changed)
+        return {name for name, digest in now.items() if digest != before[name]}
+
+    before = digests()
+    assert len(set(before.values())) == 4
+    inner = {"deep/inner.py": texts["deep/inner.py"].replace("1", "2")}
+    # A module outside tenfold may call any loop.
+    assert changed_by(**inner) == {"tenfold.top", "tenfold.deep.inner", "mine"}
+    assert changed_by(**{"other.py": "\n@jit\ndef o(): return 2\n"}) == {"tenfold.other", "mine"}
+    assert changed_by(**{"plain.py": "C = 2\n"}) == set()
+    kernel._sources.cache_clear()
     kernel.sources_digest.cache_clear()

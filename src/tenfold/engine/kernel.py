@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib.metadata
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -20,8 +21,9 @@ from tenfold.engine.files import cache_root
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 PACKAGE = Path(__file__).parents[1]
-MARKS = (b"\n@jit", b"\n@bare", b"\n@within")
-"""What a module with compiled loops has."""
+IMPORT = re.compile(rb"^[ \t]*from (tenfold[.\w]*) import (?:([\w, ]+)|\(([^)]*)\))", re.MULTILINE)
+MARKS = (b"\n@jit", b"\n@bare", b"\n@within", b"ExternalFunction(")
+"""What a module with compiled loops has, or with functions of a library that loops call."""
 
 FAST_MATH = {"contract", "reassoc", "nsz"}
 """Sums may be reordered and fused, so that they vectorise; NaN and infinity keep their meaning."""
@@ -57,17 +59,44 @@ def cache_folder() -> Path:
 
 
 @functools.cache
-def sources_digest() -> str:
-    """Return a digest of all modules of tenfold that have compiled loops.
+def _sources() -> dict[str, bytes]:
+    """Return the text of each module of tenfold by its name."""
+    root = PACKAGE.parent
+    return {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): (
+            path.read_bytes()
+        )
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
+
+
+def _imports(text: bytes) -> set[str]:
+    """Return the modules that a text may import: those named, and names taken from packages."""
+    names = set()
+    for package, single, several in IMPORT.findall(text):
+        words = re.findall(rb"\w+", several or single)
+        names |= {package.decode()} | {(package + b"." + word).decode() for word in words}
+    return names
+
+
+@functools.cache
+def sources_digest(module: str) -> str:
+    """Return a digest of the modules with loops that a module reaches by its imports.
 
     numba asks whether a loop's own file has changed, not whether one has that the loop calls;
-    under a new digest all are compiled anew.
+    under a new digest all are compiled anew. Loops of a module outside tenfold may call any.
     """
+    sources = _sources()
+    reached, ahead = set(), [module] if module in sources else list(sources)
+    while ahead:
+        name = ahead.pop()
+        if name not in reached and name in sources:
+            reached.add(name)
+            ahead += _imports(sources[name])
     whole = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        text = path.read_bytes()
-        if any(mark in text for mark in MARKS):
-            whole.update(text)
+    for name in sorted(reached):
+        if any(mark in sources[name] for mark in MARKS):
+            whole.update(name.encode() + sources[name])
     return whole.hexdigest()[:12]
 
 
@@ -84,24 +113,28 @@ def jit(function: Function) -> Function:
     compiled = numba.njit(
         function,
         nogil=True,
-        cache=_can_cache(cache_folder() / sources_digest()),
+        cache=_can_cache(cache_folder() / sources_digest(function.__module__)),
         fastmath=FAST_MATH,
         error_model="numpy",
     )
     return cast(Function, compiled)
 
 
-@functools.cache
 def _can_cache(folder: Path) -> bool:
     """Point numba to `folder`, and say whether it can be written to."""
     import numba
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    if not os.access(folder, os.W_OK):
+    if not _is_writable(folder):
         return False
     # The variable is read when numba is imported, which another library may have done.
     vars(numba.config)["CACHE_DIR"] = str(folder)
     return True
+
+
+@functools.cache
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)

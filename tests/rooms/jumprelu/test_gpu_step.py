@@ -16,6 +16,7 @@ from tenfold.rooms.jumprelu.kernels.gpu_limits import (
 )
 from tenfold.rooms.jumprelu.model import create
 
+pytestmark = pytest.mark.long
 HERE = Path(__file__).parent
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
 

@@ -15,7 +15,7 @@ from tenfold.engine.errors import TenfoldError
 from tenfold.rooms.jumprelu.kernels.sharded import put_together, take_share
 
 # Processes start slowly on a busy machine.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.long]
 SCRIPT = Path(__file__).with_name("sharded_run.py")
 
 

@@ -9,19 +9,22 @@ from rooms.scope.deadly_suites import Life, live
 from tenfold.engine.files import sha256
 from tenfold.engine.metrics import read_rows
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.long]
 KILLED = -signal.SIGKILL
 STEPS = 9
 IN_A_STEP = "tenfold.rooms.jumprelu.trainer:learning_rate"
 """Called once a step by each of the two stacks."""
 MOMENTS = {
     "harvest": {"at_call": "tenfold.parts.sae.harvest:read_rows", "number": 7},
-    "corpus": {"at_call": "tenfold.rooms.scope.harvest:_corpus_values", "number": 4},
     "step": {"at_call": IN_A_STEP, "number": 2 * 7 + 2},
-    "saving": {"at_open": "*/ckpt/.tmp-*/state.json", "number": 2},
     "writing": {"at_call": "tenfold.rooms.scope.training:measure", "number": 2},
     "manifest": {"at_open": "*/suite/.tmp-manifest.json*", "number": 1},
 }
+MORE_MOMENTS = {
+    "corpus": {"at_call": "tenfold.rooms.scope.harvest:_corpus_values", "number": 4},
+    "saving": {"at_open": "*/ckpt/.tmp-*/state.json", "number": 2},
+}
+"""For slow tests: the contract of all rooms kills while saving, too."""
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +49,27 @@ def harvest_of(run):
     }
 
 
+@pytest.fixture(scope="module")
+def more_suites(suites):
+    lives = []
+    for name, moment in MORE_MOMENTS.items():
+        lives += [Life(path=str(suites / name), **moment), Life(path=str(suites / name))]
+    assert live(*lives) == [KILLED, 0] * len(MORE_MOMENTS)
+    return suites
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MORE_MOMENTS)
+def test_a_suite_killed_at_more_moments_ends_with_the_same_bits(more_suites, moment):
+    compare(more_suites, moment)
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_suite_killed_at_any_moment_ends_with_the_same_bits(suites, moment):
+    compare(suites, moment)
+
+
+def compare(suites, moment):
     bits = bits_of(suites / moment)
     assert bits == bits_of(suites / "whole")
     assert sum(name.startswith("out/suite/saes") for name in bits) == 4
@@ -71,6 +93,7 @@ def test_a_live_suite_killed_and_stopped_ends_with_the_same_bits(tmp_path):
     assert bits_of(tmp_path / "killed") == bits_of(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_sites_spread_over_processes_become_the_same_bits_also_after_a_kill(suites, tmp_path):
     whole, path = suites / "whole", tmp_path / "spread"
     changes = {"workers": "2"}

@@ -16,6 +16,7 @@ from tenfold.rooms.scope.store import open_store
 from tenfold.rooms.scope.subjects import open_subject
 from tenfold.rooms.scope.suite import open_suite
 
+pytestmark = pytest.mark.long
 SITES = ("blocks.0", "blocks.1.mlp_post_norm")
 NAMES = [f"{site}/w32_l0_{l0}_s0" for site in SITES for l0 in (2, 4)]
 LATENTS = 32
