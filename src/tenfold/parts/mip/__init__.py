@@ -1,0 +1,1 @@
+"""Mixed-integer programs: read, checked, solved, generated, measured (rooms diving, lns)."""
