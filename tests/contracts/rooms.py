@@ -48,7 +48,7 @@ def jumprelu_claim(workers, path, text):
         target_l0=(2.0, 4.0),
         matched_l0=(3.0,),
         seeds=(0, 1),
-        rows=20 * 128,
+        rows=8 * 128,
         batch=128,
         tokens=4_000,
         loss_tokens=2_048,

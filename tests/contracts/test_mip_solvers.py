@@ -53,7 +53,7 @@ def test_a_known_optimum(solver, sense):
     assert np.array_equal(found.points[-1].x, found.x)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("sense", ["maximize", "minimize"])
 def test_small_instances_end_as_brute_force_does(solver, seed, sense):
     mip = random_mip(seed, sense=sense)
@@ -191,6 +191,19 @@ def test_the_same_seed_and_limits_give_the_same_answer(solver):
     one, two = (solver.solve(mip, limits=Limits(nodes=5), seed=7) for _ in range(2))
     assert np.array_equal(one.x, two.x)
     assert (one.nodes, one.iterations, one.bound) == (two.nodes, two.iterations, two.bound)
+
+
+def test_a_budget_of_iterations_ends_the_search_or_is_refused(solver):
+    mip = set_cover(rows=200, columns=400, density=0.05, seed=3)
+    limits = Limits(iterations=400, seconds=20)
+    if solver.__name__.endswith("highs"):
+        with pytest.raises(TenfoldError, match="cannot stop a search after 400 iterations"):
+            solver.solve(mip, limits=limits)
+        return
+    one, two = (solver.solve(mip, limits=limits) for _ in range(2))
+    assert one.status == "limit"
+    assert one.iterations >= 400
+    assert (one.iterations, one.bound) == (two.iterations, two.bound)
 
 
 def test_an_unknown_setting_is_named(solver):

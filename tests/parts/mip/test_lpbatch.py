@@ -113,7 +113,7 @@ def test_many_iterations_end_at_the_value(shape):
     state = from_relaxed(mip, highs.relax(mip))
     lower, upper = children(mip, state.value, 0, 10)
     batch = LpBatch(state, penalty=1.0, dtype=torch.float64)
-    answers = batch.solve(lower, upper, iterations=10_000)
+    answers = batch.solve(lower, upper, iterations=6_000)
     values = np.array([exact(mip, lower[:, k], upper[:, k]) for k in range(10)])
     there = np.isfinite(values)
     assert there.sum() >= 3

@@ -31,12 +31,22 @@ def run_python(*words, folder, **variables):
     return done.stdout
 
 
-def run_checks(folder, **variables):
+def run_checks(folder, *, only="", **variables):
     words = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(HERE / "gpu_checks.py"))
+    words += ("-k", only) if only else ()
     return run_python(*words, folder=folder, **variables)
 
 
 @needs_triton
+@pytest.mark.timeout(300)
+def test_kernels_and_a_step_equal_the_dense_ones_in_tritons_interpreter(tmp_path):
+    """The kernels one by one, and the step with most in it; the slow test has all."""
+    only = "threshold or products or sorting or prices or transcoder or too_many"
+    assert " passed" in run_checks(tmp_path, only=only, TRITON_INTERPRET="1")
+
+
+@needs_triton
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_gpu_step_equals_the_dense_one_in_tritons_interpreter(tmp_path):
     assert " passed" in run_checks(tmp_path, TRITON_INTERPRET="1")

@@ -65,6 +65,7 @@ def test_two_processes_train_what_one_does(two_processes, name):
     assert_same_training(two_processes, name, CASES[name], tolerance=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
 def test_the_gpu_step_with_split_latents_trains_what_one_process_does(tmp_path):
     run_processes(tmp_path, GPU_CASES, TRITON_INTERPRET="1")

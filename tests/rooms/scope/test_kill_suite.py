@@ -80,6 +80,7 @@ def compare(suites, moment):
     assert manifests[0] == manifests[1]
 
 
+@pytest.mark.slow
 def test_a_live_suite_killed_and_stopped_ends_with_the_same_bits(tmp_path):
     changes = {"live": True, "sites": ["blocks.0"], "tokens": 320}
     lives = [

@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from tenfold.engine.errors import TenfoldError, require
-from tenfold.parts.mip.check import check_point
 from tenfold.parts.mip.instance import Floats, Kind, Mip, from_rows
 from tenfold.parts.mip.solving import (
     Limits,
     OnPoint,
-    Point,
+    Recorder,
     Relaxed,
     Solved,
     Status,
-    Step,
     without_point,
 )
 
@@ -183,16 +181,17 @@ def solve(
         model: of the instance, from `build`.
 
     Raises:
-        TenfoldError: for an option that HiGHS does not know.
+        TenfoldError: for an option that HiGHS does not know, or a limit of iterations.
     """
     began = time.monotonic()
     limits = limits or Limits()
     model = model or build(mip)
     _set(model, settings or {}, limits, seed)
-    watch = _Watch(model, began=began, keep=keep_points, on_point=on_point)
+    record = Recorder(began=began, keep=keep_points, on_point=on_point)
+    _listen(model, record)
     if start is not None:
         _give(model, start)
-        watch.begin(mip, start)
+        record.begin(mip, start)
     left = limits.seconds - (time.monotonic() - began)
     # HiGHS counts on over several calls of a model.
     model.setOptionValue("time_limit", model.getRunTime() + max(left, 0.0))
@@ -203,14 +202,14 @@ def solve(
     x = np.array(model.getSolution().col_value) if there else None
     objective = float(info.objective_function_value) if there else np.nan
     bound = float(info.mip_dual_bound) if mip.whole.any() else objective
-    watch.note(objective, bound)
+    record.note(objective, bound)
     return Solved(
         status=status,
         x=x,
         objective=objective,
         bound=bound,
-        trace=tuple(watch.trace),
-        points=tuple(watch.points),
+        trace=tuple(record.trace),
+        points=tuple(record.points),
         nodes=max(int(info.mip_node_count), 0),
         iterations=int(info.simplex_iteration_count),
         seconds=time.monotonic() - began,
@@ -219,11 +218,14 @@ def solve(
 
 
 def _set(model: Any, settings: dict[str, object], limits: Limits, seed: int) -> None:
+    if limits.iterations:
+        raise TenfoldError(
+            f"HiGHS cannot stop a search after {limits.iterations} iterations of the simplex "
+            "method; limit nodes, or ask SCIP"
+        )
     plain = dict(settings) | {"random_seed": seed, "mip_rel_gap": limits.gap}
     if limits.nodes:
         plain["mip_max_nodes"] = limits.nodes
-    if limits.iterations:
-        plain["simplex_iteration_limit"] = limits.iterations
     if limits.points:
         plain["mip_max_improving_sols"] = limits.points
     bad = _highspy().HighsStatus.kError
@@ -253,57 +255,26 @@ def _status(model: Any) -> Status:
     return told.get(model.getModelStatus(), "limit")
 
 
-class _Watch:
-    """Notes improving points and bounds as HiGHS finds them."""
+def _listen(model: Any, record: Recorder) -> None:
+    """Let a recorder know of points and bounds as HiGHS finds them, and stop it if asked to."""
 
-    def __init__(self, model: Any, *, began: float, keep: bool, on_point: OnPoint | None) -> None:
-        self.began, self.keep, self.on_point = began, keep, on_point
-        self.trace: list[Step] = []
-        self.points: list[Point] = []
-        self.stopped = False
-        model.cbMipImprovingSolution += self._found
-        model.cbMipInterrupt += self._asked
-
-    def begin(self, mip: Mip, start: Floats) -> None:
-        """Note a start, of which the solver itself tells nothing."""
-        checked = check_point(mip, start)
-        if checked.feasible:
-            now = time.monotonic() - self.began
-            self.trace.append(Step(seconds=now, primal=checked.objective, dual=np.nan))
-            if self.keep:
-                self.points.append(Point(seconds=now, objective=checked.objective, x=start.copy()))
-
-    def note(self, primal: float, dual: float) -> None:
-        """Note what is known now."""
-        step = Step(seconds=time.monotonic() - self.began, primal=primal, dual=dual)
-        self.trace.append(step)
-
-    def _found(self, event: Any) -> None:
+    def found(event: Any) -> None:
         value = float(event.data_out.objective_function_value)
-        self.note(value, float(event.data_out.mip_dual_bound))
-        if not (self.keep or self.on_point):
-            return
-        point = Point(
-            seconds=self.trace[-1].seconds,
-            objective=value,
-            x=np.array(event.data_out.mip_solution, dtype=np.float64),
-        )
-        if self.keep:
-            self.points.append(point)
-        if self.on_point:
-            try:
-                self.on_point(point)
-            except StopIteration:
-                self.stopped = True
+        record.note(value, float(event.data_out.mip_dual_bound))
+        if record.wants_points:
+            record.found(value, np.array(event.data_out.mip_solution, dtype=np.float64))
 
-    def _asked(self, event: Any) -> None:
+    def asked(event: Any) -> None:
         """Called often: notes a better bound, and says whether to stop."""
         dual = float(event.data_out.mip_dual_bound)
-        if not self.trace or (np.isfinite(dual) and dual != self.trace[-1].dual):
+        if not record.trace or (np.isfinite(dual) and dual != record.trace[-1].dual):
             primal = float(event.data_out.mip_primal_bound)
-            self.note(primal if np.isfinite(primal) else np.nan, dual)
-        if self.stopped:
+            record.note(primal if np.isfinite(primal) else np.nan, dual)
+        if record.stopped:
             event.interrupt()
+
+    model.cbMipImprovingSolution += found
+    model.cbMipInterrupt += asked
 
 
 # The LP relaxation

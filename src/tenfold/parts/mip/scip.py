@@ -23,16 +23,14 @@ from scipy import sparse
 
 from tenfold.engine.errors import TenfoldError, require
 from tenfold.parts.mip import scip_library
-from tenfold.parts.mip.check import check_point
 from tenfold.parts.mip.instance import Floats, Kind, Mip, from_rows
 from tenfold.parts.mip.solving import (
     Limits,
     OnPoint,
-    Point,
+    Recorder,
     Relaxed,
     Solved,
     Status,
-    Step,
     without_point,
 )
 
@@ -463,20 +461,22 @@ def solve(
     limits = limits or Limits()
     model = model or build(mip)
     _set(model, settings or {}, limits, seed)
-    watch = _Watch(model, began=began, keep=keep_points, on_point=on_point)
+    record = Recorder(began=began, keep=keep_points, on_point=on_point)
+    watch = _Watch(model, limits, record)
     if start is not None:
         _give(model, start)
-        watch.begin(mip, start)
+        record.begin(mip, start)
     model.setParam("limits/time", _left(limits.seconds, began))
     model.optimizeNogil()
     watch.look()
+    watch.heard.clear()
     return Solved(
-        status=_ENDS.get(model.getStatus(), "limit"),
+        status="limit" if watch.spent else _ENDS.get(model.getStatus(), "limit"),
         x=_best_point(model),
         objective=watch.primal(),
         bound=_plain(model, model.getDualbound()),
-        trace=tuple(watch.trace),
-        points=tuple(watch.points),
+        trace=tuple(record.trace),
+        points=tuple(record.points),
         nodes=int(model.getNTotalNodes()),
         iterations=int(model.getNLPIterations()),
         seconds=time.monotonic() - began,
@@ -530,40 +530,31 @@ def _plain(model: Any, value: float) -> float:
 
 
 class _Watch:
-    """Notes improving points and bounds as SCIP finds them."""
+    """Tells a recorder of points and bounds as SCIP finds them, and ends a spent budget."""
 
-    def __init__(self, model: Any, *, began: float, keep: bool, on_point: OnPoint | None) -> None:
+    def __init__(self, model: Any, limits: Limits, record: Recorder) -> None:
         scip = _pyscipopt()
-        self.began, self.keep, self.on_point = began, keep, on_point
-        self.trace: list[Step] = []
-        self.points: list[Point] = []
+        self.record, self.iterations, self.spent = record, limits.iterations, False
         # SCIP owns the handler, and the handler must not own SCIP.
         self.model = weakref.proxy(model)
-        look, kinds = (
-            self.look,
-            (scip.SCIP_EVENTTYPE.BESTSOLFOUND, scip.SCIP_EVENTTYPE.DUALBOUNDIMPROVED),
-        )
+        types = scip.SCIP_EVENTTYPE
+        # Emptied at the end: SCIP also tells of what happens while it is taken down.
+        self.heard = heard = {types.BESTSOLFOUND: self.found, types.DUALBOUNDIMPROVED: self.look}
+        if limits.iterations:
+            heard |= {types.FIRSTLPSOLVED: self.count, types.LPSOLVED: self.count}
 
         class Ear(scip.Eventhdlr):  # type: ignore[misc,name-defined]
-            """Tells the watch of events."""
+            """Hears SCIP's events."""
 
             def eventinit(self) -> None:
-                for kind in kinds:
+                for kind in heard:
                     self.model.catchEvent(kind, self)
 
             def eventexec(self, event: Any) -> None:
-                look(found=event.getType() == kinds[0])
+                if heard:
+                    heard[event.getType()]()
 
         model.includeEventhdlr(Ear(), "tenfold watch", "notes points and bounds")
-
-    def begin(self, mip: Mip, start: Floats) -> None:
-        """Note a start, of which the solver itself tells nothing."""
-        checked = check_point(mip, start)
-        if checked.feasible:
-            now = time.monotonic() - self.began
-            self.trace.append(Step(seconds=now, primal=checked.objective, dual=np.nan))
-            if self.keep:
-                self.points.append(Point(seconds=now, objective=checked.objective, x=start.copy()))
 
     def primal(self) -> float:
         """Return the objective of the best point; inside an event, SCIP's own bound is late."""
@@ -571,22 +562,25 @@ class _Watch:
             return np.nan
         return float(self.model.getSolObjVal(self.model.getBestSol()))
 
-    def look(self, found: bool = False) -> None:
+    def look(self) -> None:
         """Note what is known now."""
-        now = time.monotonic() - self.began
-        primal, dual = self.primal(), _plain(self.model, self.model.getDualbound())
-        self.trace.append(Step(seconds=now, primal=primal, dual=dual))
-        if found and (self.keep or self.on_point):
+        self.record.note(self.primal(), _plain(self.model, self.model.getDualbound()))
+
+    def found(self) -> None:
+        """Note a new best point."""
+        self.look()
+        if self.record.wants_points:
             x = _best_point(self.model)
             assert x is not None, "a point was found and is not there"
-            point = Point(seconds=now, objective=primal, x=x)
-            if self.keep:
-                self.points.append(point)
-            if self.on_point:
-                try:
-                    self.on_point(point)
-                except StopIteration:
-                    self.model.interruptSolve()
+            self.record.found(self.record.trace[-1].primal, x)
+        if self.record.stopped:
+            self.model.interruptSolve()
+
+    def count(self) -> None:
+        """End the search after an LP with which the budget of iterations is spent."""
+        if self.model.getNLPIterations() >= self.iterations:
+            self.spent = True
+            self.model.interruptSolve()
 
 
 # The LP relaxation

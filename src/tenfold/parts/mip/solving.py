@@ -6,6 +6,7 @@ Both adapters, `scip` and `highs`, have the same five calls: `read`, `write`, `s
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.parts.mip.check import check_point
 from tenfold.parts.mip.instance import Floats, Mip
 
 Status = Literal["optimal", "infeasible", "unbounded", "unclear", "limit", "stopped"]
@@ -27,7 +29,7 @@ class Limits:
     """Wall time. A run that ends by it is not repeatable; nodes and iterations are."""
     nodes: int = 0
     iterations: int = 0
-    """Of the simplex method, checked at nodes by HiGHS."""
+    """Of the simplex method, looked at after each LP; HiGHS has no such limit and refuses it."""
     points: int = 0
     """Points found, each better than the last."""
     gap: float = 0.0
@@ -97,6 +99,56 @@ class Relaxed:
 
 
 OnPoint = Callable[[Point], None]
+
+
+class Recorder:
+    """Keeps what a solver tells on its way: bounds, points, and whether it is to stop."""
+
+    def __init__(self, *, began: float, keep: bool, on_point: OnPoint | None) -> None:
+        """Begin a record.
+
+        Args:
+            began: when the call began, by `time.monotonic`.
+            keep: keep every point.
+            on_point: called with every point; raising `StopIteration` asks to stop.
+        """
+        self.began, self.keep, self.on_point = began, keep, on_point
+        self.trace: list[Step] = []
+        self.points: list[Point] = []
+        self.stopped = False
+
+    @property
+    def wants_points(self) -> bool:
+        """Whether points themselves are of use, not only their objectives."""
+        return self.keep or self.on_point is not None
+
+    def note(self, primal: float, dual: float) -> None:
+        """Note what is known now."""
+        now = time.monotonic() - self.began
+        self.trace.append(Step(seconds=now, primal=primal, dual=dual))
+
+    def begin(self, mip: Mip, start: Floats) -> None:
+        """Note a start that fits, of which solvers themselves tell nothing."""
+        checked = check_point(mip, start)
+        if not checked.feasible:
+            return
+        self.note(checked.objective, np.nan)
+        if self.keep:
+            self.points.append(self._point(checked.objective, start.copy()))
+
+    def found(self, objective: float, x: Floats) -> None:
+        """Note a new best point."""
+        point = self._point(objective, x)
+        if self.keep:
+            self.points.append(point)
+        if self.on_point:
+            try:
+                self.on_point(point)
+            except StopIteration:
+                self.stopped = True
+
+    def _point(self, objective: float, x: Floats) -> Point:
+        return Point(seconds=time.monotonic() - self.began, objective=objective, x=x)
 
 
 def without_point(mip: Mip, status: Status, *, seconds: float) -> Relaxed:
