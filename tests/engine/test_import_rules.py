@@ -39,6 +39,7 @@ def faults(rules, tmp_path):
     return find
 
 
+@pytest.mark.slow  # `make check` does the same
 def test_the_source_of_this_project_has_no_faults(rules):
     assert rules.find_faults(rules.PACKAGE) == []
 
