@@ -47,6 +47,17 @@ def test_an_amalgam_grows_by_isolated_nodes_where_that_is_worth_a_try():
     assert not any("grown" in cut.name for cut in cuts(99))
 
 
+@pytest.mark.parametrize("end", ["100 nodes, grown", "180 nodes, lines cut", "144 nodes, grown"])
+def test_a_number_of_nodes_that_does_not_fit_the_word_is_refused(end):
+    with pytest.raises(TenfoldError, match=r"amalgam:L,q=9,k=9,l=9 has 144 nodes"):
+        read_cut(f"amalgam:L,q=9,k=9,l=9; {end}")
+
+
+def test_a_whole_side_cannot_be_cut_away():
+    with pytest.raises(TenfoldError, match=r"deletes 114 of 72 nodes"):
+        read_cut("amalgam:L,q=9,k=9,l=9; 30 nodes, lines cut")
+
+
 def test_what_is_no_cut_is_refused():
     with pytest.raises(TenfoldError, match=r"'amalgam:C' names no cut amalgam"):
         read_cut("amalgam:C")

@@ -117,7 +117,20 @@ def read_cut(text: str) -> Cut:
     family: Family = match[1]  # type: ignore[assignment]
     source = plan(family, q=int(match[2]), points=int(match[3]), lines=int(match[4]))
     nodes = int(match[5]) if match[5] else source.nodes
-    return Cut(source, nodes, match[6] == "points cut")
+    cut = Cut(source, nodes, match[6] == "points cut")
+    if cut.name != text:
+        raise TenfoldError(
+            f"{text!r} does not fit: {source.name} has {source.nodes} nodes, so fewer are 'points "
+            "cut' or 'lines cut', more are 'grown', and as many stand alone"
+        )
+    classes = source.points if cut.points_first else source.lines
+    side = classes * source.nodes // (source.points + source.lines)
+    if source.nodes - nodes >= side:
+        raise TenfoldError(
+            f"{text!r} deletes {source.nodes - nodes} of {side} nodes; keep one of each side, or "
+            "take an amalgam with fewer classes"
+        )
+    return cut
 
 
 def open_around(base: Graph, opened: Opened) -> Opened:
