@@ -18,6 +18,8 @@ $(STAMP): requirements/base.txt requirements/dev.txt pyproject.toml
 	$(BIN)/python -m compileall -q src
 	$(BIN)/python -m tenfold.rooms.jumprelu.kernels
 	$(BIN)/python -m tenfold.rooms.extremal.warm
+	$(BIN)/python -m tenfold.parts.mip.warm
+	$(BIN)/python -m tenfold.rooms.diving.warm
 	$(BIN)/tenfold doctor
 	touch $(STAMP)
 
@@ -28,6 +30,8 @@ check: setup
 loops: setup
 	$(BIN)/python -m tenfold.rooms.jumprelu.kernels
 	$(BIN)/python -m tenfold.rooms.extremal.warm
+	$(BIN)/python -m tenfold.parts.mip.warm
+	$(BIN)/python -m tenfold.rooms.diving.warm
 
 test: check loops
 	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -42,6 +46,7 @@ claims: setup
 	$(BIN)/tenfold jumprelu claim --scale laptop --results claims
 	$(BIN)/tenfold scope claim --scale laptop --results claims
 	$(BIN)/tenfold extremal claim --scale laptop --results claims
+	$(BIN)/tenfold diving claim --scale laptop --results claims
 	$(BIN)/python tools/claims_table.py --write
 
 bench: setup

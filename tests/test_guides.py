@@ -21,8 +21,9 @@ PROJECT = Path(__file__).parents[1]
 ROOM = PROJECT / "src" / "tenfold" / "rooms" / "jumprelu" / "README.md"
 SCOPE = PROJECT / "src" / "tenfold" / "rooms" / "scope" / "README.md"
 EXTREMAL = PROJECT / "src" / "tenfold" / "rooms" / "extremal" / "README.md"
+DIVING = PROJECT / "src" / "tenfold" / "rooms" / "diving" / "README.md"
 GUIDES = [PROJECT / "docs" / "start.md", PROJECT / "docs" / "rooms" / "jumprelu.md"]
-PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", ROOM, SCOPE, EXTREMAL, *GUIDES]
+PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", ROOM, SCOPE, EXTREMAL, DIVING, *GUIDES]
 KINDS = ("relu", "gated", "topk", "batchtopk", "matryoshka", "jumprelu")
 
 

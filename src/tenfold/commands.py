@@ -7,7 +7,7 @@ from typing import Any
 
 from tenfold.engine.config import Json
 from tenfold.engine.verbs import Plain, Verb
-from tenfold.registry import ROOMS
+from tenfold.registry import PROBES, ROOMS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +31,7 @@ def show_machine(_config: Doctor, call: Plain) -> Any:
     """Return what this machine has, as text for a reader or as data for a machine."""
     from tenfold.engine.doctor import examine, format_report
 
-    report = examine()
+    report = examine(PROBES)
     return report if call.json else format_report(report)
 
 

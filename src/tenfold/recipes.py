@@ -7,14 +7,12 @@ line; no run directory ever leads here.
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import re
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tenfold.engine.errors import TenfoldError, unknown_name
+from tenfold.engine.errors import TenfoldError
+from tenfold.engine.own_code import load_function
 from tenfold.engine.verbs import Verb
 
 _IN_FILE = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
@@ -51,8 +49,9 @@ def _own_recipe(verb: Verb, word: str) -> Any:
     file, name = Path(match["file"]), match["name"]
     if not file.is_file():
         raise TenfoldError(f"there is no file {str(file)!r} to take the recipe {name!r} from")
+    function = load_function(file, name, called=word)
     try:
-        config = _function_in(file, name)()
+        config = function()
     except TenfoldError:
         raise
     except (Exception, SystemExit) as error:
@@ -61,17 +60,3 @@ def _own_recipe(verb: Verb, word: str) -> Any:
         wanted = verb.config.__name__
         raise TenfoldError(f"{word} returned {type(config).__name__}; it must return {wanted}")
     return config
-
-
-def _function_in(file: Path, name: str) -> Callable[[], Any]:
-    spec = importlib.util.spec_from_file_location(f"tenfold_recipes_{file.stem}", file)
-    assert spec, f"{file} has no import spec"
-    assert spec.loader, f"{file} has no loader"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses of the file look themselves up here
-    spec.loader.exec_module(module)
-    functions = {n: value for n, value in vars(module).items() if callable(value)}
-    if name not in functions:
-        raise unknown_name(f"function of {file.name}", name, functions)
-    function: Callable[[], Any] = functions[name]
-    return function

@@ -60,6 +60,12 @@ ROOMS: dict[str, Room] = {
         paper="Mehrabian et al. 2023, arXiv:2311.03583",
         module="tenfold.rooms.extremal",
     ),
+    "diving": Room(
+        name="diving",
+        sentence="learn from your mixed-integer programs, solve the next ones sooner in SCIP",
+        paper="Nair et al. 2020, arXiv:2012.13349",
+        module="tenfold.rooms.diving",
+    ),
 }
 
 _COMMANDS = (
@@ -85,6 +91,9 @@ _COMMANDS = (
     ),
 )
 COMMANDS: dict[str, Command] = {command.name: command for command in _COMMANDS}
+
+PROBES: dict[str, str] = {"solvers": "tenfold.parts.mip.probe"}
+"""What `doctor` asks besides, by label: modules whose `describe()` returns lines."""
 
 
 def list_rooms() -> list[str]:

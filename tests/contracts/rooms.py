@@ -151,6 +151,63 @@ def extremal_work(workers, path, text):
     return extremal_ladder(workers, path / "ladder", text), extremal_claim(workers, path / "claim")
 
 
+def diving_store(folder):
+    """Label a few small instances, with budgets that are counted."""
+    from tenfold.parts.mip import families
+    from tenfold.rooms.diving.dive.collecting import label
+    from tenfold.rooms.diving.dive.config import CollectDive
+    from tenfold.rooms.diving.dive.store import write_labelled
+
+    family = families.find_family("facility_location")
+    for seed in range(6):
+        mip = family.make(seed, customers=6, facilities=5)
+        cfg = CollectDive(nodes=20)
+        write_labelled(label(mip, key=f"f{seed}", cfg=cfg), folder / "store")
+    return ("dive", str(folder / "store"))
+
+
+def diving_claim(workers, path, _text):
+    """Check the claim on tiny instances with untrained networks; leave out what a clock said."""
+    from tenfold.engine.files import read_json
+    from tenfold.engine.run import Options, Run
+    from tenfold.rooms.diving import claim, shipped
+    from tenfold.rooms.diving.claim_config import Branch, Claim, Plan
+
+    plan = Plan(
+        branching=(
+            Branch(
+                family="set_cover",
+                size="small",
+                count=2,
+                seconds=20.0,
+                states=2,
+                rules=("learnt", "pscost"),
+                network="set_cover-branch",
+            ),
+        ),
+    )
+    asked = Claim(workers=workers)
+    run = Run.create(asked, room="diving", verb="claim", options=Options(quiet=True), path=path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(claim, "make_plan", lambda _claim: plan)
+        patch.setattr(shipped, "make_instance", small_cover)
+        result = claim.run_claim(asked, run=run)
+    pieces = {}
+    for file in (run.out / "pieces").iterdir():
+        piece = read_json(file)
+        for rule in plan.branching[0].rules:
+            piece[rule] = {name: piece[rule][name] for name in ("nodes", "objective", "solved")}
+        pieces[file.name] = piece
+    return pieces, [found.effects for found in result.comparisons]
+
+
+def small_cover(_family, _size, seed):
+    """Return an instance that takes SCIP no second."""
+    from tenfold.parts.mip import families
+
+    return families.find_family("set_cover").make(seed, rows=120, columns=240)
+
+
 ROOMS = {
     "jumprelu": Entry(
         options=jumprelu_matrix,
@@ -162,6 +219,11 @@ ROOMS = {
         options=scope_text,
         in_a_step="tenfold.rooms.jumprelu.trainer:learning_rate",
         with_workers=scope_suite,
+    ),
+    "diving": Entry(
+        options=diving_store,
+        in_a_step="tenfold.rooms.diving.dive.training:learning_rate",
+        with_workers=diving_claim,
     ),
     "extremal": Entry(
         verb="search",

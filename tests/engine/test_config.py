@@ -20,6 +20,7 @@ from tenfold.engine.config import (
     migrate,
 )  # fmt: skip
 from tenfold.engine.errors import TenfoldError
+from tenfold.engine.files import read_json, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,14 @@ def test_a_config_comes_back_through_json_as_it_was(train):
     back = decode(Train, json.loads(json.dumps(encode(train))))
     assert back == train
     assert type(back.scale) is type(train.scale)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf])
+def test_an_infinite_number_comes_back_from_a_file_as_it_was(value, tmp_path):
+    config = Train(optimizer=Adam(rate=value), scale=value)
+    write_json(tmp_path / "config.json", encode(config))
+    assert decode(Train, read_json(tmp_path / "config.json")) == config
+    assert diff(config, encode(config)) == []
 
 
 @given(one=trains, other=trains)

@@ -1,6 +1,8 @@
 import getpass
 import json
 import socket
+import sys
+import types
 
 import pytest
 import torch
@@ -99,3 +101,13 @@ def test_every_gpu_is_listed(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
     assert doctor._list_gpus() == [{"name": "Card", "memory_gb": 80.0}] * 2
+
+
+@pytest.mark.usefixtures("folders")
+def test_modules_named_as_probes_are_asked(monkeypatch):
+    probe = types.ModuleType("probe_of_a_test")
+    probe.describe = lambda: ["first line", "second line"]
+    monkeypatch.setitem(sys.modules, "probe_of_a_test", probe)
+    report = examine({"guests": "probe_of_a_test"})
+    assert report["probes"] == {"guests": ["first line", "second line"]}
+    assert "guests    first line\n          second line\n" in format_report(report)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -39,6 +40,9 @@ def encode(config: Any) -> Any:
         return {str(name): encode(value) for name, value in config.items()}
     if isinstance(config, tuple | list):
         return [encode(value) for value in config]
+    if isinstance(config, float) and not math.isfinite(config):
+        # JSON has no number for it; null would not come back as one.
+        return str(config)
     if config is None or isinstance(config, bool | int | float | str):
         return config
     raise TypeError(f"a config holds facts, not {type(config).__name__}: {config!r}")
@@ -70,8 +74,11 @@ def _decode(hint: Any, data: Any, path: str) -> Any:
     return _decode_scalar(hint, data, path)
 
 
+_NOT_FINITE = ("inf", "-inf", "nan")
+
+
 def _decode_scalar(hint: Any, data: Any, path: str) -> Any:
-    if hint is float and type(data) is int:
+    if hint is float and (type(data) is int or data in _NOT_FINITE):
         return float(data)
     if hint is Any or (hint is type(None) and data is None) or type(data) is hint:
         return data

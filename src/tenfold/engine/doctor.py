@@ -6,12 +6,14 @@ Neither user nor host name is looked at, so that the report can be shown to anyb
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import importlib.metadata
 import itertools
 import os
 import platform
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from tenfold.engine import device, kernel, origin
@@ -22,10 +24,13 @@ GIGABYTE = 1e9
 LITTLE_SPACE_GB = 2.0
 
 
-def examine() -> Json:
+def examine(probes: Mapping[str, str] | None = None) -> Json:
     """Return versions, devices, threads, memory, extras and free space of this machine.
 
     `problems` holds one sentence, with its remedy, for everything that will get in the way.
+
+    Args:
+        probes: more to ask, by label: names of modules whose `describe()` returns lines.
     """
     packages, extras = _find_packages()
     folders = {
@@ -41,6 +46,10 @@ def examine() -> Json:
         "gpus": _list_gpus(),
         "compute": dataclasses.asdict(device.choose()),
         "kernels": kernel.describe(),
+        "probes": {
+            label: importlib.import_module(module).describe()
+            for label, module in (probes or {}).items()
+        },
         "packages": packages,
         "extras": extras,
         "folders": folders,
@@ -60,6 +69,7 @@ def format_report(report: Json) -> str:
         "gpus": [f"{gpu['name']}, {gpu['memory_gb']:.1f} GB" for gpu in report["gpus"]] or ["none"],
         "computes": compute["reasons"],
         "kernels": [report["kernels"]],
+        **report["probes"],
         "packages": [f"{name} {found or 'missing'}" for name, found in report["packages"].items()],
         "extras": [_format_extra(*extra) for extra in report["extras"].items()],
         "folders": [_format_folder(*folder) for folder in report["folders"].items()],

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +51,10 @@ def exact(mip, lower, upper):
         np.concatenate([-mip.left[has_left], mip.right[has_right]]),
         bounds=np.stack([lower, upper], axis=1),
     )
+    if found.status == 4 and mip.cost.any():
+        # Infeasible or unbounded: without a cost it is one or the other.
+        told = exact(dataclasses.replace(mip, cost=0 * mip.cost), lower, upper)
+        return np.inf if told == np.inf else -np.inf
     assert found.status in (0, 2, 3), found.message
     return {0: found.fun, 2: np.inf, 3: -np.inf}[found.status]
 
@@ -79,6 +85,7 @@ def test_the_bound_is_never_above_the_value(seed, shape, penalty, iterations, un
     state = from_relaxed(mip, highs.relax(mip))
     lower, upper = children(mip, state.value, seed, 6)
     answers = LpBatch(state, penalty=penalty).solve(lower, upper, iterations=iterations)
+    assert (answers.estimates >= answers.bounds).all()
     for k in range(6):
         value = exact(mip, lower[:, k], upper[:, k])
         # linprog itself is right to about 1e-7 of its sums.
@@ -96,6 +103,31 @@ def test_the_bound_holds_for_any_duals_whatsoever(seed, spread):
     value = exact(mip, mip.lower, mip.upper)
     told = batch._unit * batch.bound(*bounds, duals)
     assert (told <= value + 1e-6 * max(1.0, abs(value))).all()
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10_000),
+    opened=st.sampled_from([0.1, 0.5, 1.0]),
+    spread=st.sampled_from([None, -2.0, 0.0, 4.0]),
+)
+def test_the_bound_holds_with_bounds_opened_to_infinity(seed, opened, spread):
+    """Whatever ends are opened, also those that made the LP bounded; duals of ADMM or any."""
+    mip = random_lp(seed, rows=5, columns=6)
+    batch = LpBatch(from_relaxed(mip, highs.relax(mip)))
+    draw = np.random.default_rng(seed)
+    lower, upper = (np.tile(ends[:, None], 4) for ends in (mip.lower, mip.upper))
+    lower = np.where(draw.random(lower.shape) < opened, -np.inf, lower)
+    upper = np.where(draw.random(upper.shape) < opened, np.inf, upper)
+    if spread is None:
+        told = batch.solve(lower, upper, iterations=30).bounds
+    else:
+        duals = draw.normal(size=(len(batch._left), 4)) * 10.0**spread
+        told = batch._unit * batch.bound(lower, upper, duals)
+    assert not np.isnan(told).any()
+    for k in range(4):
+        value = exact(mip, lower[:, k], upper[:, k])
+        assert told[k] <= value + 1e-6 * max(1.0, abs(value)) or value == told[k]
 
 
 def test_at_the_duals_of_the_solved_lp_the_bound_is_its_value():
@@ -146,7 +178,7 @@ def test_crossed_bounds_are_infeasible_at_once():
 
 
 def test_candidates_are_ranked_as_exact_strong_branching_ranks_them():
-    mip = set_cover(rows=100, columns=200, density=0.06, seed=1)
+    mip = set_cover(rows=100, columns=200, density=0.06, seed=2)
     relaxed = highs.relax(mip)
     state = from_relaxed(mip, relaxed)
     loose = np.flatnonzero((relaxed.x > 1e-6) & (relaxed.x < 1 - 1e-6))
@@ -161,7 +193,7 @@ def test_candidates_are_ranked_as_exact_strong_branching_ranks_them():
         gains = np.maximum(found - relaxed.objective, 0) + 1e-6
         return gains[:count] * gains[count:]
 
-    answers = LpBatch(state, penalty=10.0).solve(lower, upper, iterations=400)
+    answers = LpBatch(state).solve(lower, upper, iterations=100)
     ours, right = scores(answers.estimates), scores(values)
-    assert spearmanr(ours, right).statistic > 0.9
+    assert spearmanr(ours, right).statistic > 0.97
     assert right[np.argmax(ours)] > 0.9 * right.max()

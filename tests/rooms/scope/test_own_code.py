@@ -55,6 +55,21 @@ def test_code_of_a_saved_run_is_not_run_unless_it_is_named(file):
         open_subject(Subject(source=f"{file}:make"), trusted=False)
 
 
+def test_a_file_that_raises_is_named_with_what_it_raised(file):
+    file.write_text("1 / 0\n")
+    with pytest.raises(TenfoldError, match=r"mine\.py raised ZeroDivisionError"):
+        open_subject(Subject(source=f"{file}:make"))
+
+
+def test_a_function_may_import_its_neighbours_when_it_is_called(file):
+    late = CODE.replace("from neighbour import WIDTH\n", "").replace(
+        "    torch.manual_seed(0)", "    from late_neighbour import WIDTH"
+    )
+    (file.parent / "late_neighbour.py").write_text("WIDTH = 4\n")
+    file.write_text(late)
+    assert propose_sites(open_subject(Subject(source=f"{file}:make"))) == {"1": 4}
+
+
 def test_a_wrong_name_gets_the_nearest_function(file):
     with pytest.raises(TenfoldError, match="did you mean make"):
         open_subject(Subject(source=f"{file}:mkae"))

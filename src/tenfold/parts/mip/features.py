@@ -50,6 +50,7 @@ ROW_FEATURES = (
 EPSILON = 1e-6
 """A value this close to a bound or side is at it."""
 _NORM = 1e-12
+_CONTINUOUS = 3
 
 Array = NDArray[Any]
 
@@ -104,6 +105,93 @@ def encode(state: LpState) -> Encoded:
 
 
 @jit
+def cost_norm(cost: Array) -> Any:
+    """Return the norm of a cost, [n], kept away from 0."""
+    norm = 0.0
+    for j in range(len(cost)):
+        norm += cost[j] * cost[j]
+    return max(np.sqrt(norm), _NORM)
+
+
+@jit
+def set_still_features(told: Array, kind: int, cost: float, norm: float) -> None:
+    """Fill what a column, [19], keeps all through a search; the rest becomes 0."""
+    told[:] = 0.0
+    told[kind] = 1.0
+    told[4] = cost / norm
+
+
+@jit
+def set_moving_features(
+    told: Array,
+    lower: float,
+    upper: float,
+    value: float,
+    basis: int,
+    reduced: float,
+    age: int,
+    norm: float,
+    lps: int,
+) -> None:
+    """Fill what changes with the LP in a column, [19]."""
+    told[5] = lower > -np.inf
+    told[6] = upper < np.inf
+    told[7] = lower > -np.inf and value - lower <= EPSILON
+    told[8] = upper < np.inf and upper - value <= EPSILON
+    part = 0.0
+    if told[_CONTINUOUS] == 0.0:
+        part = value - np.floor(value)
+        # A hair below a whole number is that number.
+        if part > 1 - EPSILON:
+            part = 0.0
+    told[9] = part
+    for place in range(4):
+        told[10 + place] = place == basis
+    told[14] = reduced / norm
+    told[15] = age / (lps + 5.0)
+    told[16] = value
+
+
+@jit
+def set_point_features(told: Array, incumbent: float, average: float) -> None:
+    """Fill what the points found say of a column, [19]; 0 where they are NaN."""
+    told[17] = incumbent if incumbent == incumbent else 0.0
+    told[18] = average if average == average else 0.0
+
+
+@jit
+def set_side_features(
+    told: Array,
+    turned: int,
+    side: float,
+    product: float,
+    row_norm: float,
+    norm: float,
+    activity: float,
+    dual: float,
+    age: int,
+    lps: int,
+) -> None:
+    """Fill one side of a row, [5]; `product` is that of the row with the cost."""
+    sign = 1.0 if turned == 0 else -1.0
+    told[0] = sign * product / (row_norm * norm)
+    told[1] = sign * side / row_norm
+    told[2] = np.abs(side - activity) <= EPSILON * max(1.0, np.abs(side))
+    told[3] = age / (lps + 5.0)
+    told[4] = sign * dual / (row_norm * norm)
+
+
+@jit
+def row_sums(cost: Array, columns: Array, entries: Array) -> tuple[Any, Any]:
+    """Return the norm of a row, kept away from 0, and its product with the cost."""
+    norm, product = 0.0, 0.0
+    for k in range(len(entries)):
+        norm += entries[k] * entries[k]
+        product += entries[k] * cost[columns[k]]
+    return max(np.sqrt(norm), _NORM), product
+
+
+@jit
 def _encode_columns(
     kinds: Array,
     cost: Array,
@@ -119,36 +207,21 @@ def _encode_columns(
     told: Array,
 ) -> Any:
     """Fill the features of columns; return the norm of the cost."""
-    norm = 0.0
-    for j in range(len(cost)):
-        norm += cost[j] * cost[j]
-    norm = max(np.sqrt(norm), _NORM)
+    norm = cost_norm(cost)
     for j in range(len(cost)):
         row = told[j]
-        row[kinds[j]] = 1.0
-        row[4] = cost[j] / norm
-        row[5] = lower[j] > -np.inf
-        row[6] = upper[j] < np.inf
-        row[7] = lower[j] > -np.inf and value[j] - lower[j] <= EPSILON
-        row[8] = upper[j] < np.inf and upper[j] - value[j] <= EPSILON
-        if kinds[j] < 3:
-            row[9] = value[j] - np.floor(value[j])
-            # A hair below a whole number is that number.
-            if row[9] > 1 - EPSILON:
-                row[9] = 0.0
-        row[10 + basis[j]] = 1.0
-        row[14] = reduced[j] / norm
-        row[15] = age[j] / (lps + 5.0)
-        row[16] = value[j]
-        row[17] = incumbent[j] if incumbent[j] == incumbent[j] else 0.0
-        row[18] = average[j] if average[j] == average[j] else 0.0
+        set_still_features(row, kinds[j], cost[j], norm)
+        set_moving_features(
+            row, lower[j], upper[j], value[j], basis[j], reduced[j], age[j], norm, lps
+        )  # fmt: skip
+        set_point_features(row, incumbent[j], average[j])
     return norm
 
 
 @jit
 def _encode_rows(
     cost: Array,
-    cost_norm: float,
+    norm: float,
     left: Array,
     right: Array,
     activity: Array,
@@ -166,24 +239,19 @@ def _encode_rows(
     """Fill the features of rows, one row for each finite side, and the edges."""
     row, edge = 0, 0
     for i in range(len(left)):
-        norm, product = 0.0, 0.0
-        for k in range(starts[i], starts[i + 1]):
-            norm += entries[k] * entries[k]
-            product += entries[k] * cost[columns[k]]
-        norm = max(np.sqrt(norm), _NORM)
+        begin, end = starts[i], starts[i + 1]
+        row_norm, product = row_sums(cost, columns[begin:end], entries[begin:end])
         for turned in range(2):
             side = right[i] if turned == 0 else left[i]
             if not np.abs(side) < np.inf:
                 continue
+            set_side_features(
+                told[row], turned, side, product, row_norm, norm, activity[i], dual[i], age[i], lps
+            )
             sign = 1.0 if turned == 0 else -1.0
-            told[row, 0] = sign * product / (norm * cost_norm)
-            told[row, 1] = sign * side / norm
-            told[row, 2] = np.abs(side - activity[i]) <= EPSILON * max(1.0, np.abs(side))
-            told[row, 3] = age[i] / (lps + 5.0)
-            told[row, 4] = sign * dual[i] / (norm * cost_norm)
-            for k in range(starts[i], starts[i + 1]):
+            for k in range(begin, end):
                 edge_rows[edge] = row
                 edge_columns[edge] = columns[k]
-                edges[edge] = sign * entries[k] / norm
+                edges[edge] = sign * entries[k] / row_norm
                 edge += 1
             row += 1

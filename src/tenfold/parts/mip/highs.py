@@ -23,6 +23,7 @@ from tenfold.parts.mip.solving import (
     Relaxed,
     Solved,
     Status,
+    Stopping,
     without_point,
 )
 
@@ -71,7 +72,11 @@ def read(path: Path) -> Mip:
     model = new_model()
     if model.readModel(str(path)) == _highspy().HighsStatus.kError:
         raise TenfoldError(f"HiGHS cannot read {path} as {kind}; SCIP may, or mend the file")
-    return extract(model, name=name.removesuffix(kind))
+    mip = extract(model, name=name.removesuffix(kind))
+    if not mip.columns:
+        # The .lp parsers of both solvers take any text for an empty objective.
+        raise TenfoldError(f"{path} holds no column; check that it is a whole {kind} file")
+    return mip
 
 
 def write(mip: Mip, path: Path) -> None:
@@ -165,6 +170,7 @@ def solve(
     seed: int = 0,
     keep_points: bool = False,
     on_point: OnPoint | None = None,
+    stopping: Stopping | None = None,
     model: Any = None,
 ) -> Solved:
     """Solve an instance with HiGHS.
@@ -178,6 +184,7 @@ def solve(
         seed: of HiGHS's own random numbers.
         keep_points: keep every improving point in the answer.
         on_point: called with every improving point; raising `StopIteration` ends the search.
+        stopping: asked now and then whether to end the search.
         model: of the instance, from `build`.
 
     Raises:
@@ -187,7 +194,7 @@ def solve(
     limits = limits or Limits()
     model = model or build(mip)
     _set(model, settings or {}, limits, seed)
-    record = Recorder(began=began, keep=keep_points, on_point=on_point)
+    record = Recorder(began=began, keep=keep_points, on_point=on_point, stopping=stopping)
     _listen(model, record)
     if start is not None:
         _give(model, start)

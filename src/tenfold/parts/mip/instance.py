@@ -33,7 +33,7 @@ class Kind(IntEnum):
     CONTINUOUS = 3
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, slots=True, weakref_slot=True, eq=False)
 class Mip:
     """One instance with n columns and m rows; arrays are not to be written to."""
 

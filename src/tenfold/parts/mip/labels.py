@@ -119,14 +119,19 @@ def collect(mip: Mip, solver: ModuleType, *, limits: Limits, seed: int = 0, most
 def write_pool(pool: Pool, path: Path) -> None:
     """Write a pool as PATH.safetensors and PATH.json, the latter last: with it, it is whole."""
     arrays = {"x": pool.x, "objectives": pool.objectives}
-    write_bytes(path.with_suffix(".safetensors"), save(arrays))
+    write_bytes(_beside(path, ".safetensors"), save(arrays))
     told: Json = {
         "schema": SCHEMA,
         "digest": pool.digest,
         "bound": pool.bound if np.isfinite(pool.bound) else None,
         "source": pool.source,
     }
-    write_json(path.with_suffix(".json"), told)
+    write_json(_beside(path, ".json"), told)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    # Not `with_suffix`, which would cut a name at its last dot.
+    return path.with_name(path.name + suffix)
 
 
 def read_pool(path: Path, mip: Mip) -> Pool:
@@ -136,8 +141,8 @@ def read_pool(path: Path, mip: Mip) -> Pool:
         TenfoldError: if it is of another instance, of a later version, or cannot be read.
     """
     try:
-        told = read_json(path.with_suffix(".json"))
-        arrays = load_file(path.with_suffix(".safetensors"))
+        told = read_json(_beside(path, ".json"))
+        arrays = load_file(_beside(path, ".safetensors"))
     except (OSError, ValueError, SafetensorError) as error:
         raise TenfoldError(f"{path} cannot be read as a pool ({error}); collect it again") from None
     if told.get("schema") != SCHEMA:

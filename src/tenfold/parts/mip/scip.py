@@ -31,6 +31,7 @@ from tenfold.parts.mip.solving import (
     Relaxed,
     Solved,
     Status,
+    Stopping,
     without_point,
 )
 
@@ -136,6 +137,7 @@ def solve(
     seed: int = 0,
     keep_points: bool = False,
     on_point: OnPoint | None = None,
+    stopping: Stopping | None = None,
     model: Any = None,
 ) -> Solved:
     """Solve an instance with SCIP, on one thread and without Python's global lock.
@@ -150,6 +152,7 @@ def solve(
         seed: shift of SCIP's own seeds.
         keep_points: keep every improving point in the answer.
         on_point: called with every improving point; raising `StopIteration` ends the search.
+        stopping: asked after every LP whether to end the search.
         model: of the instance, from `build` or `read_model`, perhaps with plugins of one's own.
 
     Raises:
@@ -159,7 +162,7 @@ def solve(
     limits = limits or Limits()
     model = model or build(mip)
     _set(model, settings or {}, limits, seed)
-    record = Recorder(began=began, keep=keep_points, on_point=on_point)
+    record = Recorder(began=began, keep=keep_points, on_point=on_point, stopping=stopping)
     watch = _Watch(model, limits, record)
     if start is not None:
         _give(model, start)
@@ -238,7 +241,7 @@ class _Watch:
         types = scip.SCIP_EVENTTYPE
         # Emptied at the end: SCIP also tells of what happens while it is taken down.
         self.heard = heard = {types.BESTSOLFOUND: self.found, types.DUALBOUNDIMPROVED: self.look}
-        if limits.iterations:
+        if limits.iterations or record.stopping is not None:
             heard |= {types.FIRSTLPSOLVED: self.count, types.LPSOLVED: self.count}
 
         class Ear(scip.Eventhdlr):  # type: ignore[misc,name-defined]
@@ -275,9 +278,10 @@ class _Watch:
             self.model.interruptSolve()
 
     def count(self) -> None:
-        """End the search after an LP with which the budget of iterations is spent."""
-        if self.model.getNLPIterations() >= self.iterations:
+        """End the search after an LP if iterations are spent or somebody asks to stop."""
+        if self.iterations and self.model.getNLPIterations() >= self.iterations:
             self.spent = True
+        if self.spent or self.record.stopped:
             self.model.interruptSolve()
 
 

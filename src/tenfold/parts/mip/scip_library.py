@@ -46,7 +46,9 @@ def find_obstacle() -> str:
     try:
         binding.load_library_permanently(str(library))
     except RuntimeError as error:
-        return f"{library} cannot be loaded ({error})"
+        # Without the folder, which may name a user.
+        told = str(error).replace(str(library), library.name)
+        return f"{library.name} cannot be loaded ({told})"
     missing = [name for name in _NAMES if not binding.address_of_symbol(name)]
     return f"{library.name} lacks {', '.join(missing)}" if missing else ""
 
@@ -128,6 +130,8 @@ count_lp_columns = _function("SCIPgetNLPCols", "i(p)")
 lp_columns = _function("SCIPgetLPCols", "P(p)")
 count_lp_rows = _function("SCIPgetNLPRows", "i(p)")
 lp_rows = _function("SCIPgetLPRows", "P(p)")
+count_runs = _function("SCIPgetNRuns", "i(p)")
+lp_column_index = _function("SCIPcolGetIndex", "i(p)")
 lp_column_variable = _function("SCIPcolGetVar", "p(p)")
 lp_column_place = _function("SCIPcolGetLPPos", "i(p)")
 lp_column_cost = _function("SCIPcolGetObj", "d(p)")
@@ -137,6 +141,7 @@ lp_column_value = _function("SCIPcolGetPrimsol", "d(p)")
 lp_column_basis = _function("SCIPcolGetBasisStatus", "i(p)")
 lp_column_age = _function("SCIPcolGetAge", "i(p)")
 lp_column_reduced_cost = _function("SCIPgetColRedcost", "d(pp)")
+lp_row_index = _function("SCIProwGetIndex", "i(p)")
 lp_row_columns = _function("SCIProwGetCols", "P(p)")
 lp_row_values = _function("SCIProwGetVals", "D(p)")
 lp_row_entries = _function("SCIProwGetNLPNonz", "i(p)")
@@ -146,8 +151,13 @@ lp_row_constant = _function("SCIProwGetConstant", "d(p)")
 lp_row_dual = _function("SCIProwGetDualsol", "d(p)")
 lp_row_age = _function("SCIProwGetAge", "i(p)")
 lp_row_activity = _function("SCIPgetRowActivity", "d(pp)")
+copy_bytes = _function("memcpy", "p(ppl)")
 average_value = _function("SCIPvarGetAvgSol", "d(p)")
 best_point = _function("SCIPgetBestSol", "p(p)")
+count_points_found = _function("SCIPgetNSolsFound", "l(p)")
+point_index = _function("SCIPsolGetIndex", "i(p)")
+lp_candidates = _function("SCIPgetLPBranchCands", "i(ppppppp)")
+lp_column_of = _function("SCIPvarGetCol", "p(p)")
 point_value = _function("SCIPgetSolVal", "d(ppp)")
 create_point = _function("SCIPcreateSol", "i(ppp)")
 set_point_value = _function("SCIPsetSolVal", "i(pppd)")

@@ -75,7 +75,11 @@ def read_model(path: Path) -> tuple[Any, Mip]:
         except Exception as error:  # PySCIPOpt raises bare exceptions
             what = " ".join(told) or str(error)
             raise TenfoldError(f"{path} cannot be read as {kind}: {what}") from None
-    return model, extract(model, name=name.removesuffix(kind), original=True)
+    mip = extract(model, name=name.removesuffix(kind), original=True)
+    if not mip.columns:
+        # The .lp parsers of both solvers take any text for an empty objective.
+        raise TenfoldError(f"{path} holds no column; check that it is a whole {kind} file")
+    return model, mip
 
 
 @contextmanager

@@ -99,23 +99,40 @@ class Relaxed:
 
 
 OnPoint = Callable[[Point], None]
+Stopping = Callable[[], bool]
+"""Asked now and then whether to end a search, for instance because somebody pressed Ctrl-C."""
 
 
 class Recorder:
     """Keeps what a solver tells on its way: bounds, points, and whether it is to stop."""
 
-    def __init__(self, *, began: float, keep: bool, on_point: OnPoint | None) -> None:
+    def __init__(
+        self,
+        *,
+        began: float,
+        keep: bool,
+        on_point: OnPoint | None,
+        stopping: Stopping | None = None,
+    ) -> None:
         """Begin a record.
 
         Args:
             began: when the call began, by `time.monotonic`.
             keep: keep every point.
             on_point: called with every point; raising `StopIteration` asks to stop.
+            stopping: says whether somebody asked to stop.
         """
         self.began, self.keep, self.on_point = began, keep, on_point
+        self.stopping = stopping
         self.trace: list[Step] = []
         self.points: list[Point] = []
-        self.stopped = False
+        self._stopped = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the search is to end."""
+        self._stopped = self._stopped or (self.stopping is not None and self.stopping())
+        return self._stopped
 
     @property
     def wants_points(self) -> bool:
@@ -145,7 +162,7 @@ class Recorder:
             try:
                 self.on_point(point)
             except StopIteration:
-                self.stopped = True
+                self._stopped = True
 
     def _point(self, objective: float, x: Floats) -> Point:
         return Point(seconds=time.monotonic() - self.began, objective=objective, x=x)

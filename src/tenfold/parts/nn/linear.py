@@ -1,4 +1,4 @@
-"""Matrices without bias, drawn from a given generator (rooms jumprelu, omni)."""
+"""Matrices without bias, drawn from a given generator (rooms jumprelu, omni, diving)."""
 
 from __future__ import annotations
 

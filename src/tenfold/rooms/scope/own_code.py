@@ -7,21 +7,19 @@ another iterable that gives the same batches each time it is walked through, or 
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from tenfold.engine.errors import TenfoldError, unknown_name
+from tenfold.engine.errors import TenfoldError
+from tenfold.engine.own_code import importing_from, load_function
 from tenfold.parts.sae.rows import Batch
 from tenfold.parts.sae.specimen import Batches, Specimen, Split
 from tenfold.rooms.scope.digests import batch_digest, weights_digest
@@ -37,40 +35,16 @@ def specimen_of_function(path: Path, function: str, *, device: str = "cpu") -> S
     The file is run as it is, with this process's rights: name only files you trust.
 
     Raises:
-        TenfoldError: if there is no such file or function, or it returns something else.
+        TenfoldError: if there is no such file or function, the file raises, or the function
+            returns something else.
     """
     if not path.is_file():
         raise TenfoldError(f"{path} does not exist; name a file as FILE.py:FUNCTION")
-    with _importing_from(path.parent):
-        module = _run_file(path)
-        found = getattr(module, function, None)
-        if not callable(found):
-            names = [name for name, value in vars(module).items() if inspect.isfunction(value)]
-            raise unknown_name(f"function in {path.name}", function, names)
+    found = load_function(path, function)
+    # A function may import its file's neighbours when it is called.
+    with importing_from(path.parent):
         given = found()
     return specimen_of(given, name=f"{path.stem}.{function}", device=device)
-
-
-@contextmanager
-def _importing_from(folder: Path) -> Iterator[None]:
-    """Let the file import its neighbours, as Python does for a script."""
-    sys.path.insert(0, str(folder.resolve()))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder.resolve()))
-
-
-def _run_file(path: Path) -> ModuleType:
-    # Registered under a name of its own: dataclasses and loaders' workers look modules up.
-    name = f"tenfold_subject_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None, f"{path} ends in .py"
-    assert spec.loader is not None, f"{path} ends in .py"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def specimen_of(given: Any, *, name: str = "model", device: str = "cpu") -> Specimen:

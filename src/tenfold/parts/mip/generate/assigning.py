@@ -66,12 +66,12 @@ def item_placement(*, items: int, bins: int, resources: int, seed: int) -> Mip:
     draw = rng.stream(seed, "item placement", items, bins, resources)
     sizes = draw.integers(1, 21, (items, resources)).astype(np.float64)
     room = np.ceil(1.3 * sizes.sum(axis=0) / bins)
-    fair = sizes.sum(axis=0) / bins
+    fair = np.round(sizes.sum(axis=0) / bins, 9)  # files do not keep all digits
     weights = draw.integers(1, 11, resources).astype(np.float64)
     problem = Builder(f"placement-{items}x{bins}x{resources}-{seed}")
     placed = problem.binary("x", (items, bins))
-    over = problem.add("over", (bins, resources), cost=weights / (bins * fair))
-    worst = problem.add("worst", resources, cost=weights / fair)
+    over = problem.add("over", (bins, resources), cost=np.round(weights / (bins * fair), 9))
+    worst = problem.add("worst", resources, cost=np.round(weights / fair, 9))
     problem.rows("item", (placed, 1.0), left=1.0, right=1.0, sums=1)
     # Rows of bins and resources, sums over items.
     load = placed.T[:, None, :]

@@ -121,6 +121,11 @@ def _system(name: str, data: dict[str, Any]) -> System:
     def ints(key: str) -> Ints:
         return np.array([int(unit[key]) for unit in units], dtype=np.int64)
 
+    def hourly(key: str) -> Floats:
+        # Some systems have no renewables at all.
+        table = [np.array(wind[key], dtype=np.float64)[:hours] for wind in winds]
+        return np.array(table, dtype=np.float64).reshape(len(winds), hours)
+
     on = ints("unit_on_t0").astype(bool)
     series = {key: np.array(data[key], dtype=np.float64) for key in ("demand", "reserves")}
     for key, values in series.items():
@@ -150,11 +155,9 @@ def _system(name: str, data: dict[str, Any]) -> System:
             tuple((float(p["mw"]), float(p["cost"])) for p in unit["piecewise_production"])
             for unit in units
         ),
-        wind_least=np.array([wind["power_output_minimum"] for wind in winds], dtype=np.float64)
-        .reshape(len(winds), -1)[:, :hours],
-        wind_most=np.array([wind["power_output_maximum"] for wind in winds], dtype=np.float64)
-        .reshape(len(winds), -1)[:, :hours],
-    )  # fmt: skip
+        wind_least=hourly("power_output_minimum"),
+        wind_most=hourly("power_output_maximum"),
+    )
 
 
 # Drawing
@@ -260,7 +263,7 @@ def _unit(draw: np.random.Generator, kind: _Type) -> dict[str, Any]:
     }
 
 
-def _smooth(draw: np.random.Generator, hours: int, keep: float) -> Floats:
+def smooth(draw: np.random.Generator, hours: int, keep: float) -> Floats:
     """Draw noise of mean 0 and spread 1 that changes slowly."""
     noise = draw.standard_normal(hours)
     for hour in range(1, hours):
@@ -272,13 +275,13 @@ def _load(draw: np.random.Generator, hours: int) -> Floats:
     clock = np.arange(hours) % 24 + 0.5
     shape = 0.62 + 0.25 * np.exp(-(((clock - 9.5) / 3.5) ** 2))
     shape += 0.38 * np.exp(-(((clock - 19.0) / 3.0) ** 2))
-    noisy = shape * (1 + 0.03 * _smooth(draw, hours, 0.8))
+    noisy = shape * (1 + 0.03 * smooth(draw, hours, 0.8))
     return np.asarray(noisy / noisy.max())
 
 
 def _wind(draw: np.random.Generator, hours: int, capacity: float) -> Floats:
     level = draw.normal(-0.8, 0.5)
-    wind = 0.25 * capacity / (1 + np.exp(-(level + _smooth(draw, hours, 0.9))))
+    wind = 0.25 * capacity / (1 + np.exp(-(level + smooth(draw, hours, 0.9))))
     clock = np.arange(hours) % 24 + 0.5
     sun = np.maximum(0.0, np.sin((clock - 6) / 12 * np.pi)) * (clock > 6) * (clock < 18)
     return np.stack([wind, 0.10 * capacity * sun * draw.uniform(0.4, 1.0)])

@@ -1,0 +1,186 @@
+"""The sizes of the claim: instances, methods and time at each scale. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tenfold.engine.config import free
+
+Scale = Literal["quick", "laptop", "full", "gpu"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Check the paper's headline: dives, branching and both together against SCIP."""
+
+    scale: Scale = "quick"
+    """Size of the set of runs: about 90 s, 10 minutes, hours on two cores; or one GPU."""
+    retrain: bool = False
+    """Train the networks anew instead of using those that ship with the room."""
+    results: str = free("")
+    """Folder of committed results, such as claims, whose <room>.json gets this one too."""
+    workers: int = free(2)
+    """Processes for work that is counted; what is timed runs alone, one after the other."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ValueError(f"workers ({self.workers}) must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """A1: methods on instances of one size, by time."""
+
+    family: str
+    size: str
+    count: int
+    """Instances."""
+    seconds: float
+    """Limit of each run."""
+    methods: tuple[str, ...]
+    target: float = 0.01
+    """Mean gap whose time is compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feasibility:
+    """Sub-MIPs of dives at several coverages: do they have a point, and how good?"""
+
+    family: str
+    size: str
+    count: int
+    factors: tuple[float, ...]
+    """Of the coverage that the network itself begins with."""
+    network: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """A3: nodes, and time where it is asked for, of branching rules on instances of one size."""
+
+    family: str
+    size: str
+    count: int
+    seconds: float
+    """Limit of each search."""
+    rules: tuple[str, ...]
+    network: str
+    states: int = 0
+    """Nodes of strong branching an instance on which the first choice is judged; 0: none."""
+    timed: bool = False
+    """Whether times are compared; then searches run one after the other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joint:
+    """A4: a dive and a search on two threads against two searches."""
+
+    family: str
+    size: str
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything a scale fixes."""
+
+    feasibility: tuple[Feasibility, ...] = ()
+    contests: tuple[Contest, ...] = ()
+    branching: tuple[Branch, ...] = ()
+    joint: tuple[Joint, ...] = ()
+    labels: int = 0
+    """Training instances that voting baselines know; they are labelled within the claim."""
+    tuned_on: int = 0
+    """Instances on which SCIP's emphases are compared; 0: the ones found best before."""
+    tuning_seconds: float = 30.0
+
+
+FEW = ("scip-tuned", "rens", "rens-scip", "dive-hooks", "dive-hooks-scip")
+ALL = (
+    "scip", "scip-tuned", "highs", "rens", "rens-scip", "majority", "majority-scip", "knn",
+    "knn-scip", "dive", "dive-scip", "dive-hooks", "dive-hooks-scip",
+)  # fmt: skip
+RULES = ("learnt", "pscost", "relpscost", "random")
+
+
+def make_plan(claim: Claim) -> Plan:
+    """Return the plan of a claim's scale."""
+    return {"quick": _quick, "laptop": _laptop, "full": _full, "gpu": _full}[claim.scale]()
+
+
+def _quick() -> Plan:
+    return Plan(
+        feasibility=(
+            Feasibility(
+                family="unit_commitment", size="50x24", count=6, factors=(1.0, 0.8, 0.5),
+                network="commitment-hooks",
+            ),
+        ),
+        branching=(
+            Branch(
+                family="set_cover", size="small", count=8, seconds=20.0, states=4,
+                rules=("learnt", "pscost"), network="set_cover-branch",
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _laptop() -> Plan:
+    return Plan(
+        feasibility=(
+            Feasibility(
+                family="unit_commitment", size="50x24", count=6,
+                factors=(1.0, 0.95, 0.9, 0.8, 0.65, 0.5), network="commitment-hooks",
+            ),
+        ),
+        contests=(
+            Contest(
+                family="unit_commitment", size="50x24", count=4, seconds=20.0, methods=FEW,
+            ),
+        ),
+        branching=(
+            Branch(
+                family="set_cover", size="small", count=12, seconds=20.0, states=4,
+                rules=RULES, network="set_cover-branch", timed=True,
+            ),
+        ),
+        joint=(Joint(family="unit_commitment", size="50x24", count=2, seconds=20.0),),
+    )  # fmt: skip
+
+
+def _full() -> Plan:
+    """A1, A3 and A4 of the acceptance: 12 instances of three sizes, two branching families."""
+    limits = {"50x24": 60.0, "100x48": 90.0, "200x48": 120.0}
+    return Plan(
+        feasibility=(
+            Feasibility(
+                family="unit_commitment", size="50x24", count=12,
+                factors=(1.0, 0.95, 0.9, 0.8, 0.65, 0.5), network="commitment-hooks",
+            ),
+            Feasibility(
+                family="unit_commitment", size="50x24", count=12,
+                factors=(1.0, 0.95, 0.9, 0.8, 0.65, 0.5), network="commitment",
+            ),
+        ),
+        contests=tuple(
+            Contest(
+                family="unit_commitment", size=size, count=12, seconds=seconds, methods=ALL
+            )
+            for size, seconds in limits.items()
+        ),
+        branching=(
+            Branch(
+                family="set_cover", size="500x1000", count=20, seconds=300.0, states=10,
+                rules=RULES, network="set_cover-branch", timed=True,
+            ),
+            Branch(
+                family="facility_location", size="100x100", count=20, seconds=300.0, states=10,
+                rules=RULES, network="facility_location-branch", timed=True,
+            ),
+        ),
+        joint=(Joint(family="unit_commitment", size="50x24", count=12, seconds=30.0),),
+        labels=60,
+        tuned_on=3,
+    )  # fmt: skip

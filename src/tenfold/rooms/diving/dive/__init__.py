@@ -1,0 +1,1 @@
+"""Neural Diving: labels, network, partial assignments, sub-MIPs."""

@@ -1,0 +1,1 @@
+"""The paper's equations as plain functions; the files to read first."""
