@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from parts.mip.examples import as_json
 from tenfold.engine.errors import TenfoldError
 from tenfold.parts.mip.generate import unit_commitment as uc
 from tenfold.parts.mip.instance import change_bounds
@@ -124,44 +125,6 @@ def test_a_drawn_fleet_can_carry_its_day(seed):
     assert all(pieces[-1][0] == pytest.approx(m) for pieces, m in zip(
         system.pieces, system.most, strict=True
     ))  # fmt: skip
-
-
-def as_json(system):
-    """Write a system as pglib-uc does."""
-    units = {
-        f"g{g}": {
-            "must_run": int(system.must_run[g]),
-            "power_output_minimum": system.least[g],
-            "power_output_maximum": system.most[g],
-            "ramp_up_limit": system.ramp_up[g],
-            "ramp_down_limit": system.ramp_down[g],
-            "ramp_startup_limit": system.ramp_start[g],
-            "ramp_shutdown_limit": system.ramp_stop[g],
-            "time_up_minimum": int(system.hours_up[g]),
-            "time_down_minimum": int(system.hours_down[g]),
-            "power_output_t0": system.power_before[g],
-            "unit_on_t0": int(system.on_before[g]),
-            "time_up_t0": int(system.time_before[g]) if system.on_before[g] else 0,
-            "time_down_t0": 0 if system.on_before[g] else int(system.time_before[g]),
-            "startup": [{"lag": lag, "cost": cost} for lag, cost in system.starts[g]],
-            "piecewise_production": [{"mw": mw, "cost": cost} for mw, cost in system.pieces[g]],
-        }
-        for g in range(len(system.most))
-    }
-    winds = {
-        f"w{w}": {
-            "power_output_minimum": system.wind_least[w].tolist(),
-            "power_output_maximum": system.wind_most[w].tolist(),
-        }
-        for w in range(len(system.wind_most))
-    }
-    return {
-        "time_periods": system.hours,
-        "demand": system.demand.tolist(),
-        "reserves": system.reserve.tolist(),
-        "thermal_generators": units,
-        "renewable_generators": winds,
-    }
 
 
 def test_a_day_of_pglib_is_read_back(tmp_path):

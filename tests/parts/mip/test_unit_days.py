@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from parts.mip.examples import as_json
 from tenfold.engine.errors import TenfoldError
 from tenfold.parts.mip import highs
 from tenfold.parts.mip.generate import unit_days
@@ -13,48 +14,11 @@ from tenfold.parts.mip.generate.unit_commitment import draw_system, read_system,
 from tenfold.parts.mip.solving import Limits
 
 
-def written(system):
-    """Return a system as pglib-uc writes it."""
-    units = {}
-    for g in range(len(system.most)):
-        units[f"u{g}"] = {
-            "must_run": int(system.must_run[g]),
-            "power_output_minimum": system.least[g],
-            "power_output_maximum": system.most[g],
-            "ramp_up_limit": system.ramp_up[g],
-            "ramp_down_limit": system.ramp_down[g],
-            "ramp_startup_limit": system.ramp_start[g],
-            "ramp_shutdown_limit": system.ramp_stop[g],
-            "time_up_minimum": int(system.hours_up[g]),
-            "time_down_minimum": int(system.hours_down[g]),
-            "unit_on_t0": int(system.on_before[g]),
-            "power_output_t0": system.power_before[g],
-            "time_up_t0": int(system.time_before[g]),
-            "time_down_t0": int(system.time_before[g]),
-            "startup": [{"lag": lag, "cost": cost} for lag, cost in system.starts[g]],
-            "piecewise_production": [{"mw": mw, "cost": cost} for mw, cost in system.pieces[g]],
-        }
-    winds = {
-        f"w{k}": {
-            "power_output_minimum": system.wind_least[k].tolist(),
-            "power_output_maximum": system.wind_most[k].tolist(),
-        }
-        for k in range(len(system.wind_most))
-    }
-    return {
-        "time_periods": system.hours,
-        "demand": system.demand.tolist(),
-        "reserves": system.reserve.tolist(),
-        "thermal_generators": units,
-        "renewable_generators": winds,
-    }
-
-
 @pytest.fixture
 def day(tmp_path):
     file = tmp_path / "days" / "spring.json.gz"
     file.parent.mkdir()
-    told = json.dumps(written(draw_system(units=40, hours=6, seed=0)), default=float)
+    told = json.dumps(as_json(draw_system(units=40, hours=6, seed=0)))
     file.write_bytes(gzip.compress(told.encode()))
     return file
 
