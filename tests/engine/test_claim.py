@@ -278,3 +278,10 @@ def test_the_machine_is_described_without_its_name():
     name = machine_name()
     assert name.split(" ")[1] == "cores,"
     assert platform.node() not in name
+
+
+def test_a_cell_that_is_no_number_is_null_in_a_claims_file():
+    table = Table(title="Rows", columns=("name", "value"), rows=(("a", math.nan), ("b", math.inf)))
+    told = to_json(result_with(tables=(table,)))
+    assert told["tables"][0]["rows"] == [["a", None], ["b", None]]
+    assert from_json(told).tables[0].rows == (("a", None), ("b", None))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -99,9 +100,17 @@ class Failure:
 
 
 def to_json(result: ClaimResult) -> Json:
-    """Return the result as plain JSON values."""
-    data: Json = encode(result)
+    """Return the result as plain JSON values; a cell of a table that is no number is null."""
+    tables = tuple(replace(table, rows=_finite_rows(table.rows)) for table in result.tables)
+    data: Json = encode(replace(result, tables=tables))
     return data
+
+
+def _finite_rows(rows: tuple[tuple[Cell, ...], ...]) -> tuple[tuple[Cell, ...], ...]:
+    return tuple(
+        tuple(None if isinstance(c, float) and not math.isfinite(c) else c for c in row)
+        for row in rows
+    )
 
 
 def from_json(data: Any) -> ClaimResult:

@@ -371,6 +371,12 @@ def _notes(claim: Claim, plan: Plan, pieces: Mapping[str, list[Json]]) -> tuple[
             "LP-RENS and dives solve sub-MIPs by HiGHS, or by SCIP where the name says so; what "
             "LP-RENS wins over tuned SCIP is a change of solver and no learning."
         )
+    if plan.joint:
+        notes.append(
+            "The search beside the dive branches by SCIP's own rule: no policy was trained on unit "
+            "commitment, whose searches hardly leave the root in this time. So what it shows is "
+            "the dive and the exchange, not learned branching."
+        )
     if claim.scale == "quick":
         notes.append("Times are not compared at this scale; `--scale laptop` and `full` do that.")
     return tuple(notes)
