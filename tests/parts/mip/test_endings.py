@@ -74,8 +74,10 @@ MPS = (
         ("page.lp", b"<html>not found</html>"),
         ("empty.lp", b""),
         ("noise.mps.gz", b"\x1f\x8b" + bytes(range(256))),
-        ("cut.mps.gz", gzip.compress(MPS.encode() * 1000)[:60]),
+        ("cut.mps.gz", gzip.compress(MPS.encode() * 1000, mtime=0)[:60]),
     ],
+    # Named, as pytest would put the bytes into the name.
+    ids=["cut.mps", "noise.mps", "noise.lp", "page.lp", "empty.lp", "noise.mps.gz", "cut.mps.gz"],
 )
 def test_corrupt_files_are_refused_with_their_name(solver, name, content, tmp_path):
     file = tmp_path / name
