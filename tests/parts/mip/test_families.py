@@ -87,7 +87,9 @@ def test_sizes_of_the_claims_are_what_their_names_say():
         if size not in SIZES
     }
     assert {key: tuple(numbers.values())[:2] for key, numbers in sizes.items()} == {
+        ("set_cover", "300x600"): (300, 600),
         ("set_cover", "500x1000"): (500, 1000),
+        ("facility_location", "60x60"): (60, 60),
         ("facility_location", "100x100"): (100, 100),
         ("unit_commitment", "50x24"): (50, 24),
         ("unit_commitment", "100x48"): (100, 48),
