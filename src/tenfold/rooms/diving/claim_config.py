@@ -97,7 +97,7 @@ class Plan:
     tuning_seconds: float = 30.0
 
 
-FEW = ("scip-tuned", "rens", "rens-scip", "dive-hooks", "dive-hooks-scip")
+FEW = ("scip-tuned", "rens", "rens-scip", "dive", "dive-hooks", "dive-hooks-scip")
 ALL = (
     "scip", "scip-tuned", "highs", "rens", "rens-scip", "majority", "majority-scip", "knn",
     "knn-scip", "dive", "dive-scip", "dive-hooks", "dive-hooks-scip",

@@ -301,6 +301,10 @@ def do_branch(work: Work) -> Json:
     policy = _network(dict(work.networks)[part.network], "branch")
     left = scip.presolve(instances.read(Path(work.file))).mip
     assert left is not None, "presolve left nothing of an instance of the claim"
+    if part.network not in _warmed:
+        # Compiled loops are loaded once; no later search pays for that.
+        search(left, "learnt", policy=policy, limits=Limits(nodes=20, seconds=5.0))
+        _warmed.add(part.network)
     told: Json = {"instance": left.name}
     for rule in part.rules:
         found = search(left, rule, policy=policy, limits=Limits(seconds=part.seconds))

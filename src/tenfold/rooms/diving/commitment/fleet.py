@@ -56,6 +56,8 @@ class Fleet:
     """[G], most output in the hour of a start, MW."""
     ramp_up: Floats
     """[G], MW that output may rise by in an hour."""
+    reach: Floats
+    """[G], most that a plant which was on before can give in the first hour, MW."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -119,6 +121,7 @@ class _Reader:
             ramp_up=self.mip.right[
                 [self.row[f"ramp_up_{unit}_{min(1, T - 1)}"] for unit in range(G)]
             ],
+            reach=np.array([self.reach(unit, int(on[unit, 0])) for unit in range(G)]),
         )
 
     def block(self, name: str) -> Ints:
@@ -196,6 +199,11 @@ class _Reader:
     def was_on(self, unit: int) -> bool:
         """Return whether a plant was on before the first hour."""
         return bool(self.mip.left[self.row[f"switch_{unit}_0"]] > 0.5)
+
+    def reach(self, unit: int, on: int) -> float:
+        """Return the most that a plant gives in the first hour: its output before and a ramp."""
+        least = self.entries("demand_0").get(on, 0.0)
+        return least + float(self.mip.right[self.row[f"ramp_up_{unit}_0"]])
 
     def first_output(self, on: Ints) -> Floats:
         """Return the most that plants give in the hour of a start: their "rise" rows say it."""

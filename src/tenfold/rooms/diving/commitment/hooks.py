@@ -122,32 +122,33 @@ def _leave_enough(
 ) -> None:
     """Free plants that are fixed off in hours whose need the others could not meet.
 
-    The least certain ones are freed first, for as long around the hour as a start needs.
+    What is free may be on, but comes up by its ramp from the hour from which it may. The least
+    certain plants are freed first, for as long around the hour as a start and its ramp need.
     """
     need = (1 + SPARE) * (fleet.demand + fleet.reserve) - fleet.wind
-    most = fleet.mw[:, -1]
-    reach = _reachable(fleet, path)
-    for hour in range(path.shape[1]):
-        here = fixed[:, hour]
-        room = np.where(here, np.where(path[:, hour], reach[:, hour], 0.0), most)
-        short = need[hour] - room.sum()
-        off = np.flatnonzero(here & ~path[:, hour])
+    room = _reachable(fleet, path | ~fixed)
+    rising = np.ceil(fleet.mw[:, -1] / np.maximum(fleet.ramp_up, 1e-9))
+    around = np.maximum(np.maximum(fleet.hours_up, fleet.hours_down), np.minimum(rising, 6))
+    for hour in np.argsort(room.sum(axis=0) - need):
+        off = np.flatnonzero(fixed[:, hour] & ~path[:, hour])
         for plant in off[np.argsort(certainty[off, hour], kind="stable")]:
-            if short <= 0:
+            if room[:, hour].sum() >= need[hour]:
                 break
-            around = int(max(fleet.hours_up[plant], fleet.hours_down[plant]))
-            fixed[plant, max(hour - around, 0) : hour + around + 1] = False
-            short -= most[plant]
+            wide = int(around[plant])
+            fixed[plant, max(hour - wide, 0) : hour + wide + 1] = False
+            room[plant] = _reachable(fleet, path | ~fixed)[plant]
 
 
-def _reachable(fleet: Fleet, path: NDArray[np.bool_]) -> Floats:
-    """Return the most that plants give on their paths, ramping up after a start, [G, T]."""
-    reach = np.zeros(path.shape)
-    before = np.where(fleet.on_before, np.inf, 0.0)
-    for hour in range(path.shape[1]):
-        begun = path[:, hour] & (before == 0.0)
-        before = np.where(begun, fleet.first_output, before + fleet.ramp_up)
-        before = np.where(path[:, hour], np.minimum(before, fleet.mw[:, -1]), 0.0)
+def _reachable(fleet: Fleet, running: NDArray[np.bool_]) -> Floats:
+    """Return the most that plants give while they run, ramping up after a start, [G, T]."""
+    most, reach = fleet.mw[:, -1], np.zeros(running.shape)
+    before = np.where(fleet.on_before, fleet.reach - fleet.ramp_up, 0.0)
+    was_on = fleet.on_before
+    for hour in range(running.shape[1]):
+        now = running[:, hour]
+        begun = np.where(was_on, before + fleet.ramp_up, fleet.first_output)
+        before = np.where(now, np.minimum(begun, most), 0.0)
+        was_on = now
         reach[:, hour] = before
     return reach
 
