@@ -50,6 +50,8 @@ def test_a_fleet_is_read_back_as_it_was_written(seed, hours):
     }
     for name, values in expected.items():
         assert np.allclose(getattr(fleet, name), values), name
+    on = system.on_before
+    assert np.allclose(fleet.reach[on], (system.power_before + system.ramp_up)[on])
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -89,7 +89,7 @@ def as_fleet(plant):
         on_before=np.array([plant["on_before"]]), held=np.array([plant["held"]]),
         off_before=np.array([plant["off_before"]]), lags=plant["lags"][None],
         start_cost=plant["start_cost"][None], must_run=np.zeros(1, dtype=bool),
-        first_output=np.zeros(1), ramp_up=np.zeros(1),
+        first_output=np.zeros(1), ramp_up=np.zeros(1), reach=np.zeros(1),
     )  # fmt: skip
 
 
