@@ -138,16 +138,40 @@ def proposals(mip, *, fits_below):
 def test_assignments_that_no_point_fits_are_tried_again_with_fewer_of_them():
     mip = cover(5)
     propose, asked = proposals(mip, fits_below=0.5)
-    made = task(mip, stages=(1.0,), shrink=0.8)
+    made = task(mip, stages=(1.0,), shrink=0.8, elastic=False)
     assert follow(made, propose, coverage=0.9) == "limit"
     assert asked == pytest.approx([0.9, 0.72, 0.576, 0.4608])
     assert check_point(mip, made.course.x).feasible
 
 
+def test_an_elastic_lp_frees_what_stands_in_the_way_before_fewer_are_assigned():
+    mip = cover(5)
+    propose, asked = proposals(mip, fits_below=0.0)
+    made = task(mip, stages=(1.0,))
+    assert follow(made, propose, coverage=0.9) == "limit"
+    assert asked == [0.9]
+    assert check_point(mip, made.course.x).feasible
+    assert any(note.startswith("an elastic LP freed") for note in made.course.notes)
+
+
+def test_the_first_stage_may_assign_more_than_the_network_begins_with_but_no_more_than_all():
+    mip = cover(5)
+    chosen = np.flatnonzero(highs.solve(mip, limits=Limits(points=1)).x > 0.5)[:1]
+    lower, upper = fixing(mip, chosen, 1.0)
+    asked = []
+
+    def propose(coverage, _attempt):
+        asked.append(coverage)
+        return [Partial(lower=lower, upper=upper, coverage=coverage, tightened=1)]
+
+    follow(task(mip, stages=(1.3, 1.0)), propose, coverage=0.9)
+    assert asked == [1.0, 0.9]
+
+
 def test_if_no_assignment_ever_fits_the_whole_instance_is_solved():
     mip = cover(5)
     propose, asked = proposals(mip, fits_below=0.0)
-    made = task(mip)
+    made = task(mip, elastic=False)
     assert follow(made, propose, coverage=0.9) == "optimal"
     assert len(asked) == TRIES
     assert made.course.objective == pytest.approx(best(mip), rel=2e-4)
@@ -164,7 +188,7 @@ def test_where_a_sub_mip_took_too_long_more_is_assigned_but_less_than_did_not_fi
     monkeypatch.setattr(search, "_run", run)
     mip = cover()
     propose, asked = proposals(mip, fits_below=0.0)
-    follow(task(mip, stages=(1.0,), shrink=0.5), propose, coverage=0.8)
+    follow(task(mip, stages=(1.0,), shrink=0.5, elastic=False), propose, coverage=0.8)
     assert asked == pytest.approx([0.8, 0.4, 0.6, 0.7])
 
 

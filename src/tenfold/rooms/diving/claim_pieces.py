@@ -27,8 +27,9 @@ from tenfold.rooms.diving.branch.collecting import collect_instance
 from tenfold.rooms.diving.branch.comparing import search
 from tenfold.rooms.diving.branch.config import CollectBranch
 from tenfold.rooms.diving.claim_config import Branch, Claim, Contest, Feasibility, Joint, Plan
-from tenfold.rooms.diving.dive.assign import Predicted, partial_assignments
+from tenfold.rooms.diving.dive.assign import Partial, Predicted, partial_assignments
 from tenfold.rooms.diving.dive.looks import look_at
+from tenfold.rooms.diving.dive.loosen import loosen
 from tenfold.rooms.diving.dive.store import keys_of, read_labelled
 from tenfold.rooms.diving.eval import Kit
 from tenfold.rooms.diving.method import branching
@@ -70,7 +71,7 @@ def do_all(plan: Plan, claim: Claim, *, run: Run) -> dict[str, list[Json]]:
     emphasis = _tuned(plan, run)
     found: dict[str, list[Json]] = {"emphasis": [dict(emphasis)]}
     parts: list[Feasibility | Contest | Branch | Joint] = [
-        *plan.feasibility, *plan.branching, *plan.contests, *plan.joint,
+        *plan.feasibility, *plan.contests, *plan.joint, *plan.branching,
     ]  # fmt: skip
     for part in parts:
         files = shipped.instances_of(
@@ -105,14 +106,15 @@ def _methods(part: Feasibility | Contest | Branch | Joint) -> tuple[str, ...]:
 def _do(
     part: Feasibility | Contest | Branch | Joint, works: Mapping[str, Work], claim: Claim, run: Run
 ) -> list[Json]:
-    timed = isinstance(part, Contest | Joint) or (isinstance(part, Branch) and part.timed)
+    timed = isinstance(part, Contest) or (isinstance(part, Branch) and part.timed)
+    workers = claim.at_once if timed else claim.workers
     function: Callable[[Work], Json] = {
         Feasibility: do_feasibility, Contest: do_contest, Joint: do_contest, Branch: do_branch,
     }[type(part)]  # fmt: skip
     done = map_tasks(
         function,
         works,
-        workers=1 if timed else claim.workers,
+        workers=1 if isinstance(part, Joint) else workers,
         out=run.out / "pieces",
         threads=2 if isinstance(part, Joint) else 1,
         check_stop=run.check_stop,
@@ -224,7 +226,10 @@ def _network(file: str, kind: str) -> Any:
 
 
 def do_feasibility(work: Work) -> Json:
-    """Solve the sub-MIPs of one instance at every coverage; gaps are to the best of them."""
+    """Solve the sub-MIPs of one instance at every coverage; gaps are to the best of them.
+
+    As in a dive, an elastic LP frees what stands in the way where a sub-MIP has no point.
+    """
     part = work.part
     assert isinstance(part, Feasibility), "this piece is about feasibility"
     model = _network(dict(work.networks)[part.network], "dive")
@@ -236,21 +241,32 @@ def do_feasibility(work: Work) -> Json:
         slots=look.slots, logits=logits, chosen=chosen, coverages=model.told.coverages
     )
     values: list[float] = []
+    first: list[bool] = []
     coverages = [factor * model.coverage for factor in part.factors]
     for coverage in coverages:
         partial = partial_assignments(mip, predicted, coverage=coverage, hooks=hooks)[0]
-        reduced = drop_fixed(change_bounds(mip, partial.lower, partial.upper))
-        solved = None
-        if reduced is not None:
-            solved = highs.solve(reduced.mip, limits=Limits(nodes=NODES, points=1))
-        there = solved is not None and solved.x is not None
-        values.append(solved.objective if solved is not None and there else np.nan)
+        value = _first_value(mip, partial)
+        first.append(bool(np.isfinite(value)))
+        looser = None if first[-1] else loosen(mip, partial)
+        values.append(value if looser is None else _first_value(mip, looser))
     best = np.nanmin(values) if np.isfinite(values).any() else np.nan
     return {
         "instance": mip.name,
         "coverages": coverages,
         "gaps": [gap(value, float(best)) for value in values],
+        "as_assigned": first,
     }
+
+
+def _first_value(mip: Mip, partial: Partial) -> float:
+    """Return the objective of the first point of a sub-MIP; NaN if it has none."""
+    reduced = drop_fixed(change_bounds(mip, partial.lower, partial.upper))
+    if reduced is None:
+        return float("nan")
+    if not len(reduced.kept):
+        return mip.objective(reduced.fixed)
+    solved = highs.solve(reduced.mip, limits=Limits(nodes=NODES, points=1))
+    return solved.objective if solved.x is not None else float("nan")
 
 
 _warmed: set[str] = set()

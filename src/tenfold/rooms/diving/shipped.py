@@ -64,20 +64,26 @@ _COMMITMENT = config.Collect(
 _LABELS = 80
 
 
-def _branching(family: str, size: str) -> Recipe:
-    """Return the recipe of a branching policy: nodes of instances smaller than those it serves.
+def _branching(family: str, size: str, *, count: int, samples: int, share: float) -> Recipe:
+    """Return the recipe of a branching policy; the expert's scores are sharpened.
 
-    Strong branching takes a third of the time there. The expert's scores are sharpened, as plain
-    ones are nearly flat on these families.
+    Plain ones are nearly flat on these families.
+
+    Args:
+        family: of the instances.
+        size: of them.
+        count: of them.
+        samples: nodes at which the expert is asked, at most, in each.
+        share: probability that it is asked at a node.
     """
     return Recipe(
         family=family,
         size=size,
-        count=200,
+        count=count,
         collect=config.Collect(
             what="branch",
             folder="",
-            branch=CollectBranch(samples=6, nodes=400, asked_share=0.1),
+            branch=CollectBranch(samples=samples, nodes=400, asked_share=share),
         ),
         train=config.Train(
             what="branch",
@@ -128,8 +134,10 @@ RECIPES: Mapping[str, Recipe] = {
             threads=1,
         ),
     ),
-    "set_cover-branch": _branching("set_cover", "300x600"),
-    "facility_location-branch": _branching("facility_location", "60x60"),
+    "set_cover-branch": _branching("set_cover", "500x1000", count=100, samples=8, share=0.15),
+    "facility_location-branch": _branching(
+        "facility_location", "60x60", count=200, samples=6, share=0.1
+    ),
 }
 
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from tenfold.parts.mip.instance import Floats, Mip
+from tenfold.parts.mip.propagate import grant_wishes
 from tenfold.rooms.diving.dive.hooks import Hooks
-from tenfold.rooms.diving.dive.slots import Slots, tighten
+from tenfold.rooms.diving.dive.slots import Ints, Slots, tighten
 from tenfold.rooms.diving.method.diving import most_certain, sample_bits
 
 
@@ -39,6 +40,8 @@ class Partial:
     """Share of slots that were to be assigned."""
     tightened: int
     """Whole columns whose bounds moved."""
+    refused: int = 0
+    """Columns whose assignment the rows ruled out, given the surer ones."""
 
 
 def partial_assignments(
@@ -49,6 +52,7 @@ def partial_assignments(
     hooks: Hooks | None = None,
     count: int = 1,
     generator: torch.Generator | None = None,
+    propagation: bool = True,
 ) -> list[Partial]:
     """Return partial assignments, the likeliest first, then sampled ones.
 
@@ -59,26 +63,44 @@ def partial_assignments(
         hooks: of the family; a decoder takes the place of rounding bit by bit.
         count: how many.
         generator: of the samples; needed if there is more than one.
+        propagation: assign the surest first and leave out what rows rule out after that.
     """
     assert count == 1 or generator is not None, "samples need a generator"
     hooks = hooks or Hooks()
     draw = generator or torch.Generator()
     bits = sample_bits(predicted.logits, count, draw)
-    return [_partial(mip, predicted, row, coverage, hooks) for row in bits]
+    return [_partial(mip, predicted, row, coverage, hooks, propagation) for row in bits]
 
 
 def _partial(
-    mip: Mip, predicted: Predicted, bits: Tensor, coverage: float, hooks: Hooks
+    mip: Mip, predicted: Predicted, bits: Tensor, coverage: float, hooks: Hooks, propagation: bool
 ) -> Partial:
+    certainty = _certainty(predicted, bits, coverage)
     if hooks.decode is not None:
         lower, upper = hooks.bounds(mip, _likely(mip, predicted, bits), coverage)
     else:
-        chosen = most_certain(_certainty(predicted, bits, coverage), coverage)
+        chosen = most_certain(certainty, coverage)
         lower, upper = tighten(mip, predicted.slots, bits.numpy(), chosen.numpy())
-    moved = (lower > mip.lower + 1e-9) | (upper < mip.upper - 1e-9)
+    moved = mip.whole & ((lower > mip.lower + 1e-9) | (upper < mip.upper - 1e-9))
+    refused = 0
+    if propagation:
+        columns = _surest_first(np.flatnonzero(moved), predicted.slots, certainty)
+        lower, upper, granted = grant_wishes(mip, columns, lower[columns], upper[columns])
+        refused = int((~granted).sum())
+        moved = mip.whole & ((lower > mip.lower + 1e-9) | (upper < mip.upper - 1e-9))
     return Partial(
-        lower=lower, upper=upper, coverage=coverage, tightened=int((moved & mip.whole).sum())
+        lower=lower, upper=upper, coverage=coverage, tightened=int(moved.sum()), refused=refused
     )
+
+
+def _surest_first(columns: Ints, slots: Slots, certainty: Tensor) -> Ints:
+    """Return columns by the certainty of their surest slot; those without a slot come last."""
+    best = np.full(int(slots.column.max(initial=-1)) + 1, -np.inf)
+    np.maximum.at(best, slots.column, certainty.double().numpy())
+    known = np.full(len(columns), -np.inf)
+    inside = columns < len(best)
+    known[inside] = best[columns[inside]]
+    return columns[np.argsort(-known, kind="stable")]
 
 
 def _certainty(predicted: Predicted, bits: Tensor, coverage: float) -> Tensor:

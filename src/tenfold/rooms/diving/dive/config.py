@@ -142,15 +142,21 @@ class Diving:
     """Dives side by side, each on its own thread: the likeliest assignment, then samples."""
     shrink: float = 0.93
     """Factor of the coverage after a sub-MIP that no point fits."""
-    stages: tuple[float, ...] = (1.0, 0.8, 0.5, 0.0)
+    elastic: bool = True
+    """Where no point fits an assignment, ask an LP which columns stand in the way and free those,
+    before fewer are assigned."""
+    stages: tuple[float, ...] = (1.05, 1.0, 0.85, 0.5, 0.0)
     """Factors of the coverage of the dives one after the other; 0 is the whole instance, begun
-    with the best point so far."""
+    with the best point so far. The first one may assign more than training found safe: its small
+    sub-MIP takes little time."""
     gap: float = 1e-3
     """Relative gap at which a sub-MIP is done, but for the last stage."""
     share: float = 0.3
     """Share of the time left that a stage may take, but for the last one."""
     nodes: int = 0
     """Nodes of each sub-MIP, for dives that can be repeated; 0: no limit."""
+    propagation: bool = True
+    """Assign the surest columns first and leave out assignments that rows rule out after that."""
     root_lp: RootLp = "auto"
     """Whether the network sees the root LP; auto: below 30,000 columns, if it was trained so."""
     force: bool = False
@@ -164,8 +170,8 @@ class Diving:
         for name in ("shrink", "share"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} ({getattr(self, name)}) must lie in (0, 1)")
-        if not self.stages or any(not 0 <= stage <= 1 for stage in self.stages):
-            raise ValueError(f"stages {list(self.stages)} must lie in [0, 1]")
+        if not self.stages or any(not 0 <= stage <= 2 for stage in self.stages):
+            raise ValueError(f"stages {list(self.stages)} must lie in [0, 2]")
         if list(self.stages) != sorted(self.stages, reverse=True):
             raise ValueError(f"stages {list(self.stages)} must fall")
         if self.gap < 0:

@@ -24,6 +24,7 @@ from tenfold.rooms.diving.dive.assign import Partial, Predicted, partial_assignm
 from tenfold.rooms.diving.dive.config import Diving, RootLp
 from tenfold.rooms.diving.dive.hooks import Hooks
 from tenfold.rooms.diving.dive.looks import look_at, solve_root
+from tenfold.rooms.diving.dive.loosen import loosen
 from tenfold.rooms.diving.dive.network import NeuralDiving
 
 MANY_COLUMNS = 5_000
@@ -76,7 +77,7 @@ def dive(task: Task, model: NeuralDiving, hooks: Hooks) -> Status:
         generator = rng.torch_stream(task.seed, "dives", attempt)
         return partial_assignments(
             mip, predicted, coverage=coverage, hooks=hooks, count=task.cfg.dives,
-            generator=generator,
+            generator=generator, propagation=task.cfg.propagation,
         )  # fmt: skip
 
     return follow(task, propose, coverage=task.cfg.coverage or model.coverage)
@@ -84,7 +85,7 @@ def dive(task: Task, model: NeuralDiving, hooks: Hooks) -> Status:
 
 def follow(task: Task, propose: Propose, *, coverage: float) -> Status:
     """Dive by partial assignments, whoever proposes them, stage after stage."""
-    course, first = task.course, coverage
+    course, first, coverage = task.course, coverage, 1.0
     for factor in task.cfg.stages:
         if course.left <= 0:
             return "limit"
@@ -152,12 +153,10 @@ def _stage(task: Task, propose: Propose, coverage: float) -> float:
         partials = propose(coverage, attempt)
         if all(partial.tightened == 0 for partial in partials):
             return 0.0
-        pieces = _run_all(task, partials)
-        for piece in pieces:
-            course.say(
-                f"dive at coverage {piece.coverage:.2f}: {piece.status}, {piece.columns:,} columns "
-                f"left, {piece.seconds:.2f} s"
-            )
+        pieces = _told(task, _run_all(task, partials))
+        if task.cfg.elastic and not any(piece.found for piece in pieces):
+            looser = _loosened(task, partials, pieces)
+            pieces += _told(task, _run_all(task, looser)) if looser else []
         if any(piece.found for piece in pieces):
             return coverage
         if any(piece.status == "infeasible" for piece in pieces):
@@ -166,6 +165,33 @@ def _stage(task: Task, propose: Propose, coverage: float) -> float:
         else:
             coverage = (coverage + most) / 2
     return 0.0
+
+
+def _loosened(task: Task, partials: list[Partial], pieces: list[Piece]) -> list[Partial]:
+    """Return the assignments that no point fitted without those that stand in the way."""
+    course, found = task.course, []
+    for partial, piece in zip(partials, pieces, strict=True):
+        if piece.status != "infeasible" or course.left <= 0:
+            continue
+        began = course.now
+        looser = loosen(task.mip, partial, seconds=task.cfg.share * course.left)
+        if looser is None:
+            continue
+        course.say(
+            f"an elastic LP freed {partial.tightened - looser.tightened:,} of "
+            f"{partial.tightened:,} columns, {course.now - began:.2f} s"
+        )
+        found.append(looser)
+    return found
+
+
+def _told(task: Task, pieces: list[Piece]) -> list[Piece]:
+    for piece in pieces:
+        task.course.say(
+            f"dive at coverage {piece.coverage:.2f}: {piece.status}, {piece.columns:,} columns "
+            f"left, {piece.seconds:.2f} s"
+        )
+    return pieces
 
 
 def _run_all(task: Task, partials: list[Partial]) -> list[Piece]:
