@@ -170,7 +170,7 @@ def _full() -> Plan:
             ),
             Contest(
                 family="unit_commitment", size="100x48", count=12, seconds=45.0,
-                methods=("scip", "highs", *FEW, "dive-scip"),
+                methods=("scip", "highs", *FEW),
             ),
             Contest(
                 family="unit_commitment", size="200x48", count=4, seconds=60.0,
@@ -183,10 +183,10 @@ def _full() -> Plan:
                 rules=RULES, network="set_cover-branch", timed=True,
             ),
             Branch(
-                family="facility_location", size="100x100", count=6, seconds=120.0, states=5,
+                family="facility_location", size="100x100", count=4, seconds=120.0, states=5,
                 rules=RULES, network="facility_location-branch", timed=True,
             ),
         ),
-        joint=(Joint(family="unit_commitment", size="50x24", count=8, seconds=30.0),),
+        joint=(Joint(family="unit_commitment", size="50x24", count=6, seconds=30.0),),
         labels=30,
     )  # fmt: skip
