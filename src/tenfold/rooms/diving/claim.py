@@ -124,7 +124,9 @@ def conclude(
         comparisons += _contest_comparisons(contest, rows)
         tables.append(
             report.method_table(
-                eval.summarise(rows, target=contest.target, limit=contest.seconds),
+                eval.summarise(
+                    rows, target=contest.target, limit=contest.seconds, longer=dict(contest.longer)
+                ),
                 target=contest.target,
                 limit=contest.seconds,
             )
@@ -265,12 +267,15 @@ def _contest_comparisons(plan: Contest, trials: Sequence[Json]) -> list[Comparis
         if ours not in groups or rival not in groups:
             continue
         mine, theirs = (eval.primal_curves(groups[method], best) for method in (ours, rival))
-        limit = plan.seconds
-        interval = eval.ratio_of_times(mine, theirs, plan.target, limit=limit)
+        limits = plan.limit(ours), plan.limit(rival)
+        interval = eval.ratio_of_times(
+            mine, theirs, plan.target, limit=limits[0], their_limit=limits[1]
+        )
         times = [
             [min(curve.first_below(plan.target), limit) for curve in side]
-            for side in (mine, theirs)
+            for side, limit in zip((mine, theirs), limits, strict=True)
         ]
+        limit = limits[1]
         reached = eval.time_to_mean_gap(theirs, plan.target, limit=limit)
         note = ""
         if not np.isfinite(reached.seconds):

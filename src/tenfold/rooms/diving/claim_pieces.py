@@ -283,7 +283,8 @@ def do_contest(work: Work) -> Json:
         # Libraries and compiled loops are loaded once; no later call pays for that.
         eval.run_method(inner, work.file, kit=kit, seconds=2.0)
         _warmed.add(method)
-    told = eval.run_method(inner, work.file, kit=kit, seconds=part.seconds)
+    seconds = part.limit(method) if isinstance(part, Contest) else part.seconds
+    told = eval.run_method(inner, work.file, kit=kit, seconds=seconds)
     return told | {"method": method}
 
 

@@ -210,19 +210,24 @@ def ratio_of_times(
     target: float,
     *,
     limit: float,
+    their_limit: float | None = None,
     seed: int = 0,
 ) -> Interval:
     """Return how many times later theirs has a mean gap of `target`, by bootstrap over instances.
 
     Pairs of curves of one instance are drawn together. A mean that never comes down counts as
-    the limit, so that a ratio against a method that does not get there is a lower end.
+    the limit (theirs as `their_limit`, where it is another one), so that a ratio against a method
+    that does not get there is a lower end.
     """
     assert len(ours) == len(theirs), "curves are compared in pairs"
     rows = bootstrap_rows(len(ours), seed=seed)
     tables = [_table(curves) for curves in (ours, theirs)]
 
     def ratio(chosen: Any) -> Any:
-        first, second = (_first_below(*table, chosen, target, limit) for table in tables)
+        first, second = (
+            _first_below(*table, chosen, target, own)
+            for table, own in zip(tables, (limit, their_limit or limit), strict=True)
+        )
         return second / np.maximum(first, 1e-3)
 
     found = ratio(rows)
@@ -266,11 +271,25 @@ def mean_gap_ratio(
 # Summaries
 
 
-def summarise(trials: Sequence[Json], *, target: float, limit: float) -> list[Json]:
-    """Return a row of figures for each method, in the order in which methods first appear."""
-    best = best_known(trials)
+def summarise(
+    trials: Sequence[Json],
+    *,
+    target: float,
+    limit: float,
+    longer: Mapping[str, float] | None = None,
+) -> list[Json]:
+    """Return a row of figures for each method, in the order in which methods first appear.
+
+    Args:
+        trials: of all methods.
+        target: mean gap whose time is told.
+        limit: of each run, s.
+        longer: methods that had another limit.
+    """
+    best, usual = best_known(trials), limit
     rows = []
     for method, some in by_method(trials).items():
+        limit = (longer or {}).get(method, usual)
         known = [trial for trial in some if math.isfinite(best[trial["instance"]])]
         if not known:
             continue

@@ -158,7 +158,7 @@ class Diving:
     propagation: bool = True
     """Assign the surest columns first and leave out assignments that rows rule out after that."""
     root_lp: RootLp = "auto"
-    """Whether the network sees the root LP; auto: below 30,000 columns, if it was trained so."""
+    """Whether the network sees the root LP; auto: below 60,000 columns, if it was trained so."""
     force: bool = False
     """Dive although the instance looks unlike those of training."""
 

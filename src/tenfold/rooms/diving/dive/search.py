@@ -29,7 +29,7 @@ from tenfold.rooms.diving.dive.network import NeuralDiving
 
 MANY_COLUMNS = 5_000
 """Sub-MIPs with so many columns go to HiGHS, whose LPs are much faster there."""
-LP_COLUMNS = 30_000
+LP_COLUMNS = 60_000
 """Up to so many columns the root LP is worth its time."""
 TRIES = 12
 """Sub-MIPs without a point, one after the other, after which the whole instance is solved."""
