@@ -20,6 +20,7 @@ $(STAMP): requirements/base.txt requirements/dev.txt pyproject.toml
 	$(BIN)/python -m tenfold.rooms.extremal.warm
 	$(BIN)/python -m tenfold.parts.mip.warm
 	$(BIN)/python -m tenfold.rooms.diving.warm
+	$(BIN)/python -m tenfold.rooms.vdn.warm
 	$(BIN)/tenfold doctor
 	touch $(STAMP)
 
@@ -32,6 +33,7 @@ loops: setup
 	$(BIN)/python -m tenfold.rooms.extremal.warm
 	$(BIN)/python -m tenfold.parts.mip.warm
 	$(BIN)/python -m tenfold.rooms.diving.warm
+	$(BIN)/python -m tenfold.rooms.vdn.warm
 
 test: check loops
 	$(TEST_ENV) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -47,6 +49,7 @@ claims: setup
 	$(BIN)/tenfold scope claim --scale laptop --results claims
 	$(BIN)/tenfold extremal claim --scale laptop --results claims
 	$(BIN)/tenfold diving claim --scale laptop --results claims
+	$(BIN)/tenfold vdn claim --scale laptop --results claims
 	$(BIN)/python tools/claims_table.py --write
 
 bench: setup

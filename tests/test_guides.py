@@ -22,8 +22,18 @@ ROOM = PROJECT / "src" / "tenfold" / "rooms" / "jumprelu" / "README.md"
 SCOPE = PROJECT / "src" / "tenfold" / "rooms" / "scope" / "README.md"
 EXTREMAL = PROJECT / "src" / "tenfold" / "rooms" / "extremal" / "README.md"
 DIVING = PROJECT / "src" / "tenfold" / "rooms" / "diving" / "README.md"
+VDN = PROJECT / "src" / "tenfold" / "rooms" / "vdn" / "README.md"
 GUIDES = [PROJECT / "docs" / "start.md", PROJECT / "docs" / "rooms" / "jumprelu.md"]
-PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", ROOM, SCOPE, EXTREMAL, DIVING, *GUIDES]
+PAGES = [
+    PROJECT / "README.md",
+    PROJECT / "CONTRIBUTING.md",
+    ROOM,
+    SCOPE,
+    EXTREMAL,
+    DIVING,
+    VDN,
+    *GUIDES,
+]
 KINDS = ("relu", "gated", "topk", "batchtopk", "matryoshka", "jumprelu")
 
 

@@ -66,6 +66,12 @@ ROOMS: dict[str, Room] = {
         paper="Nair et al. 2020, arXiv:2012.13349",
         module="tenfold.rooms.diving",
     ),
+    "vdn": Room(
+        name="vdn",
+        sentence="cooperative teams whose values add up, trained as one stack, acting alone",
+        paper="Sunehag et al. 2017, arXiv:1706.05296",
+        module="tenfold.rooms.vdn",
+    ),
 }
 
 _COMMANDS = (

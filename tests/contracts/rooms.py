@@ -208,7 +208,23 @@ def small_cover(_family, _size, seed):
     return families.find_family("set_cover").make(seed, rows=120, columns=240)
 
 
+def vdn_compare(workers, path, _text):
+    """Train two architectures of different structure on one task."""
+    from tenfold.engine.files import read_json
+    from tenfold.engine.run import Options, Run
+    from tenfold.rooms.vdn import compare, compare_config
+
+    cfg = replace(compare_config.tiny(), archs=("ind", "v.s", "v.c"), workers=workers, stack=2)
+    run = Run.create(cfg, room="vdn", verb="compare", options=Options(quiet=True), path=path)
+    compare.compare_run(cfg, run=run)
+    return read_json(run.out / "compare.json")
+
+
 ROOMS = {
+    "vdn": Entry(
+        in_a_step="tenfold.rooms.vdn.trainer:block_of",
+        with_workers=vdn_compare,
+    ),
     "jumprelu": Entry(
         options=jumprelu_matrix,
         in_a_step="tenfold.rooms.jumprelu.trainer:learning_rate",

@@ -1,0 +1,1 @@
+"""Reinforcement learning on arrays: environments, replay, targets (rooms triad, vdn, ctf)."""

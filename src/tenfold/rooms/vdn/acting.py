@@ -1,0 +1,126 @@
+"""How teams act: one batched step of all networks for all copies of all teams.
+
+K teams, C copies of each, B = K C, d agents, L lanes, n inputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, unflatten
+
+from tenfold.parts.nn.recurrent import LstmState
+from tenfold.parts.nn.stack import Arrays
+from tenfold.parts.rl.batch import BatchSpec
+from tenfold.parts.rl.draws import Draws
+from tenfold.parts.rl.explore import epsilon_greedy
+from tenfold.parts.rl.rollout import Choice, Memory, Seen
+from tenfold.rooms.vdn.learner import Learner
+from tenfold.rooms.vdn.model import split_joint
+
+BYTE = 1 / 255
+"""Bytes are scaled to [0, 1]."""
+
+
+def inputs_of(spec: BatchSpec) -> int:
+    """Return n, the numbers in one observation."""
+    return math.prod(spec.shape)
+
+
+class Actor:
+    """Epsilon-greedy actions of all teams; a policy for `parts.rl.rollout.collect`.
+
+    Each team draws from streams of its own, so that it does the same in any company.
+    """
+
+    def __init__(
+        self, learner: Learner, spec: BatchSpec, *, seeds: Sequence[int], stream: str = "explore"
+    ) -> None:
+        """Prepare to act.
+
+        Args:
+            learner: whose trained weights are used.
+            spec: of the environments, B copies.
+            seeds: of each team, [K].
+            stream: name of the random streams.
+        """
+        self.learner, self.spec = learner, spec
+        self.copies = spec.copies // learner.teams.count
+        self.epsilon = 1.0
+        self._version = -1
+        self._weights: Arrays = {}
+        structure = learner.teams.structure
+        self._choosers = 1 if structure.joint else structure.agents
+        self._draws = Draws(seeds, "vdn", stream, shape=(self.copies, self._choosers, 2))
+
+    def memory(self) -> Memory:
+        """Return the memory at the beginning of an episode, [B, lanes, h] each."""
+        structure = self.learner.teams.structure
+        size = (self.spec.copies, structure.lanes, structure.units)
+        device = self.learner.weights.device
+        return {name: torch.zeros(size, device=device) for name in ("hidden", "cell")}
+
+    def __call__(self, seen: Seen, memory: Memory, step: int) -> Choice:
+        """Choose an action for every agent of every copy."""
+        values, after = self.values(seen, memory)
+        legal = self.legal(seen.legal)
+        # In float64: a number just below 1 must not become 1.
+        draws = torch.from_numpy(self._draws.at(step)).to(values.device)
+        share = values.new_full((), self.epsilon)
+        actions = epsilon_greedy(values, share, draws, legal=legal)
+        structure = self.learner.teams.structure
+        if structure.joint:
+            actions = split_joint(
+                actions.squeeze(2), agents=structure.agents, actions=structure.actions
+            )
+        whole = actions.reshape(self.spec.copies, structure.agents).cpu().numpy()
+        return Choice(actions=whole, memory=after)
+
+    @torch.no_grad()
+    def values(self, seen: Seen, memory: Memory) -> tuple[Tensor, Memory]:
+        """Return action values [K, C, d, A], or [K, C, 1, A^d], and the memory after."""
+        teams = self.learner.teams
+        flat = torch.from_numpy(np.ascontiguousarray(seen.observation)).flatten(2)
+        # [B, d, n] to [K, d, C, n].
+        x = unflatten(flat, 0, (teams.count, self.copies)).transpose(1, 2)
+        x = as_inputs(x, self.learner)
+        state = LstmState(*(self._to_lanes(memory[name]) for name in ("hidden", "cell")))
+        if self._version != self.learner.version:
+            # Gathered once for all steps between two updates.
+            self._weights = self.learner.lanes(self.learner.weights)
+            self._version = self.learner.version
+        values, after = teams.step(self._weights, x, state)
+        return values, {
+            "hidden": self._to_copies(after.hidden), "cell": self._to_copies(after.cell)
+        }  # fmt: skip
+
+    def legal(self, legal: NDArray[np.bool_] | None) -> Tensor | None:
+        """Return the actions that may be chosen, [K, C, d, A], or what broadcasts to it."""
+        if self.learner.teams.structure.joint:
+            return None
+        if legal is None:
+            return self.learner.own
+        told = torch.from_numpy(legal).to(self.learner.weights.device)
+        told = unflatten(told, 0, (self.learner.teams.count, self.copies))
+        return told if self.learner.own is None else told & self.learner.own
+
+    def _to_lanes(self, value: Tensor | NDArray[np.float32]) -> Tensor:
+        """Return memory [B, lanes, h] as a state [L, C, h]."""
+        tensor = torch.as_tensor(value)
+        return unflatten(tensor, 0, (-1, self.copies)).transpose(1, 2).flatten(0, 1).contiguous()
+
+    def _to_copies(self, value: Tensor) -> Tensor:
+        lanes = self.learner.teams.structure.lanes
+        return unflatten(value, 0, (-1, lanes)).transpose(1, 2).flatten(0, 1).contiguous()
+
+
+def as_inputs(x: Tensor, learner: Learner) -> Tensor:
+    """Return observations [K, ..., n] as contiguous inputs: bytes in [0, 1], others scaled."""
+    device = learner.weights.device
+    if x.dtype == torch.uint8:
+        return x.contiguous().to(device).to(torch.float32).mul_(BYTE)
+    return learner.scaled(x.to(device, torch.float32)).contiguous()

@@ -1,0 +1,207 @@
+"""Architectures side by side: stacks of teams, their curves, areas under them, who is ahead.
+
+The curve of a team is its reward per 100 steps while it trains, exploration included. Its area
+(AUC) is the mean of that over all of training, its final value the mean over the last tenth.
+Normalised values are (x - worst) / (best - worst) over the architectures' means on a task, as the
+paper shows; what its own normaliser was is not known, so raw numbers stand beside.
+
+Teams of equal structure train as one stack; results do not depend on how they are packed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tenfold.engine import device
+from tenfold.engine.config import Json
+from tenfold.engine.progress import Progress
+from tenfold.engine.run import Run
+from tenfold.engine.tasks import map_tasks
+from tenfold.rooms.vdn import eval, tasks
+from tenfold.rooms.vdn.compare_config import Compare
+from tenfold.rooms.vdn.config import Arch, arch_of
+from tenfold.rooms.vdn.trainer import Trainer
+
+LAST = 0.1
+"""Share of training whose mean is the final value."""
+TEST_STEPS = 1_000
+"""Steps of each copy in test play."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """Teams that train as one tensor program on one task."""
+
+    cfg: Compare
+    task: str
+    teams: tuple[tuple[str, int], ...]
+    """Architecture and seed of each."""
+
+
+def compare_run(cfg: Compare, *, run: Run) -> Run:
+    """Train every stack that is missing; write out/compare.json and report.html."""
+    from tenfold.rooms.vdn.report import write_compare
+
+    check_tasks(cfg)
+    with run:
+        train_all(cfg, run)
+        write_compare(run.path)
+    return run
+
+
+def check_tasks(cfg: Compare) -> None:
+    """Refuse what cannot be trained, before anything is.
+
+    Raises:
+        TenfoldError: if a task cannot be opened, or an architecture cannot play it.
+    """
+    for task in cfg.all_tasks:
+        batch = tasks.open_task(task, copies=1, seeds=(0,), episode=cfg.episode)
+        for name in cfg.names:
+            tasks.check_team(batch, arch_of(name))
+
+
+def train_all(cfg: Compare, run: Run) -> None:
+    """Train every stack that is missing, inside a run that has begun; write out/compare.json."""
+    stacks = dict(plan_stacks(cfg))
+    teams = len(cfg.names) * len(cfg.all_tasks) * len(cfg.seeds)
+    run.introduce(
+        {
+            "teams": f"{teams}: {len(cfg.names)} architectures, {len(cfg.all_tasks)} tasks, "
+            f"{len(cfg.seeds)} seeds",
+            "stacks": f"{len(stacks)} of at most {cfg.stack} teams",
+            "updates": f"{cfg.updates:,} of each team, {teams * cfg.updates:,} in all",
+        }
+    )
+    found: dict[str, Json] = {}
+    done = map_tasks(
+        train_stack, stacks, workers=cfg.workers, out=run.out / "stacks", threads=1,
+        check_stop=run.check_stop,
+    )  # fmt: skip
+    with Progress("stacks", len(stacks), quiet=run.options.quiet) as progress:
+        for key, told in done:
+            found[key] = told
+            progress.update(len(found))
+    rows = [row for key in stacks for row in found[key]["teams"]]
+    run.write_json("compare.json", conclude(cfg, rows))
+
+
+def plan_stacks(cfg: Compare) -> Iterator[tuple[str, Stack]]:
+    """Yield the stacks of a comparison by their keys, teams of equal structure together."""
+    for task in cfg.all_tasks:
+        groups: dict[str, list[tuple[str, int]]] = {}
+        for name in cfg.names:
+            own = groups.setdefault(_family(arch_of(name)), [])
+            own += [(name, seed) for seed in cfg.seeds]
+        for family, teams in groups.items():
+            for start in range(0, len(teams), cfg.stack):
+                key = f"{task.replace('/', '-').replace(':', '-')}+{family}+{start}"
+                some = tuple(teams[start : start + cfg.stack])
+                yield key, Stack(cfg=cfg, task=task, teams=some)
+
+
+def _family(arch: Arch) -> str:
+    """Return what architectures of one structure have in common."""
+    if arch.central:
+        return "joint" if arch.mixer == "joint" else "central"
+    words = [word for word, on in (("l", arch.low), ("h", arch.high), ("q", arch.qmix)) if on]
+    return ".".join(["agents", *words])
+
+
+def train_stack(stack: Stack) -> Json:
+    """Train the teams of a stack and return their curves and figures."""
+    cfg = stack.cfg
+    compute = device.choose(cfg.device, threads=1)
+    archs = [arch_of(name) for name, _ in stack.teams]
+    seeds = [seed for _, seed in stack.teams]
+    batch = tasks.open_task(stack.task, copies=cfg.copies, seeds=seeds, episode=cfg.episode)
+    trainer = Trainer(
+        batch, archs, cfg.learning, seeds=seeds, updates=cfg.updates,
+        updates_per_window=cfg.updates_per_window, device=compute.device,
+    )  # fmt: skip
+    waiting = -(-cfg.learning.warm_up // cfg.copies)
+    windows = waiting + -(-cfg.updates // cfg.updates_per_window)
+    rewards = np.zeros((windows, len(seeds)))
+    events = np.zeros((windows, len(seeds), len(batch.spec.agents)))
+    for number in range(windows):
+        told = trainer.step()
+        rewards[number] = told["reward"].sum(axis=1)
+        events[number] = told["events"].sum(axis=2)
+    tested = eval.play(
+        trainer.learner,
+        tasks.open_task(
+            stack.task, copies=cfg.copies, seeds=[seed + eval.TEST_SEEDS for seed in seeds],
+            episode=cfg.episode,
+        ),
+        seeds=[seed + eval.TEST_SEEDS for seed in seeds],
+        steps=TEST_STEPS,
+    )  # fmt: skip
+    last = max(1, round(LAST * windows))
+    edges = np.linspace(0, windows, cfg.points + 1).round().astype(int)
+    rows = []
+    for team, (name, seed) in enumerate(stack.teams):
+        late = events[-last:, team].sum(axis=0)
+        rows.append(
+            {
+                "task": stack.task,
+                "arch": name,
+                "seed": seed,
+                "auc": 100 * float(rewards[:, team].mean()),
+                "final": 100 * float(rewards[-last:, team].mean()),
+                "test": 100 * float(tested.team[team].mean()),
+                "busiest": float(late.max() / late.sum()) if late.sum() > 0 else None,
+                "test_busiest": _number(tested.busiest[team]),
+                "returns": tested.returns[team].tolist(),
+                "curve": [
+                    100 * float(rewards[a:b, team].mean()) if b > a else None
+                    for a, b in itertools.pairwise(edges)
+                ],
+                "frozen": bool(trainer.learner.adam.frozen[team]),
+            }
+        )
+    return {"teams": rows, "steps": trainer.team_steps, "windows": windows}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def conclude(cfg: Compare, rows: Sequence[Json]) -> Json:
+    """Return rows, means over seeds, and the two normalised tables."""
+    means = {
+        measure: {
+            task: {name: _mean(rows, task, name, measure) for name in cfg.names}
+            for task in cfg.all_tasks
+        }
+        for measure in ("auc", "final", "test", "busiest", "test_busiest")
+    }
+    return {
+        "archs": list(cfg.names),
+        "tasks": list(cfg.all_tasks),
+        "seeds": list(cfg.seeds),
+        "rows": list(rows),
+        "means": means,
+        "normalised": {
+            measure: {task: normalise(means[measure][task]) for task in cfg.all_tasks}
+            for measure in ("auc", "final")
+        },
+    }
+
+
+def _mean(rows: Sequence[Json], task: str, name: str, measure: str) -> float | None:
+    values = [row[measure] for row in rows if row["task"] == task and row["arch"] == name]
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def normalise(means: Mapping[str, Any]) -> dict[str, float]:
+    """Return (x - worst) / (best - worst) of each architecture; 0 for all if they are equal."""
+    values = np.array([means[name] for name in means], dtype=float)
+    spread = np.nanmax(values) - np.nanmin(values)
+    scaled = (values - np.nanmin(values)) / spread if spread > 0 else np.zeros_like(values)
+    return dict(zip(means, scaled.tolist(), strict=True))

@@ -1,0 +1,125 @@
+"""What teams play: a task by its name, copies for several teams side by side.
+
+fetch/open, switch/corridor, checkers/board, ...   the paper's games on our maps
+fetch:my-map.txt                                   the same on a map of yours
+lbf/8x8-2p-3f                                      level-based foraging, compiled
+mpe2:NAME, pettingzoo:MODULE:FUNCTION, gym:NAME    other people's environments
+FILE.py:FUNCTION                                   yours, see `parts.rl.adapters.opening`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from tenfold.engine import rng
+from tenfold.engine.errors import TenfoldError
+from tenfold.parts.rl.adapters.opening import open_environment
+from tenfold.parts.rl.batch import EnvBatch
+from tenfold.parts.rl.spaces import find_competition
+from tenfold.rooms.vdn import matrix
+from tenfold.rooms.vdn.config import MOST_JOINT, Arch
+from tenfold.rooms.vdn.foraging import ForagingBatch, find_foraging
+from tenfold.rooms.vdn.games.batch import GameBatch
+from tenfold.rooms.vdn.games.maps import Game, GameMap, find_task, list_tasks
+
+GAMES: tuple[Game, ...] = get_args(Game)
+TRIED = 64
+"""Steps of random play that tell what rewards are like."""
+
+
+def open_task(
+    name: str, *, copies: int, seeds: Sequence[int], episode: int = 0, trusted: bool = True
+) -> EnvBatch:
+    """Open a task for several teams.
+
+    Args:
+        name: of the task.
+        copies: of each team.
+        seeds: of each team; what happens in its copies depends on nothing else.
+        episode: steps after which an episode is cut; 0: as the task has it.
+        trusted: whether a file of code may be run.
+
+    Raises:
+        TenfoldError: if there is no such task, or it cannot be opened.
+    """
+    if name in matrix.GAMES:
+        return matrix.TwoStepBatch(name, copies=copies * len(seeds))
+    if name.startswith("lbf/"):
+        return ForagingBatch(find_foraging(name), copies=copies * len(seeds), seed=tuple(seeds))
+    found = find_map(name)
+    if found is not None:
+        return GameBatch(
+            found, copies=copies * len(seeds), seed=tuple(seeds), limit_steps=episode or 5_000
+        )
+    if name.partition(":")[0].endswith(".py") and not trusted:
+        raise TenfoldError(
+            f"the task is code, {name}, which is not run unless you name it: give --env {name}"
+        )
+    return open_environment(name, copies=copies, seed=tuple(seeds), time_limit=0)
+
+
+def find_map(name: str) -> GameMap | None:
+    """Return the map of a game's task or of a text file; `None` if the name is of another kind.
+
+    Raises:
+        TenfoldError: if the map is not there or cannot be played.
+    """
+    word, _, file = name.partition(":")
+    game = next((game for game in GAMES if game == word), None)
+    if game is not None and file:
+        path = Path(file)
+        if not path.is_file():
+            raise TenfoldError(
+                f"there is no map {file}; write {game}:FILE with a text file of rows"
+            )
+        return GameMap.from_text(path.read_text(encoding="utf-8"), game, name=path.stem)
+    if name.partition("/")[0] in GAMES or name in list_tasks():
+        return find_task(name)
+    return None
+
+
+def check_team(batch: EnvBatch, arch: Arch) -> None:
+    """Refuse what a team cannot be trained on.
+
+    Raises:
+        TenfoldError: if joint actions are too many, or agents too few for what is asked.
+    """
+    spec = batch.spec
+    if arch.mixer == "joint":
+        joint = max(spec.actions) ** len(spec.agents)
+        if joint > MOST_JOINT:
+            raise TenfoldError(
+                f"{spec.name} has {max(spec.actions)} actions and {len(spec.agents)} agents, which "
+                f"is {joint:,} joint actions; a combinatorial team takes {MOST_JOINT:,} at most, "
+                "so choose v.c, or agents with networks of their own"
+            )
+        if len(set(spec.actions)) > 1 or batch.legal() is not None:
+            raise TenfoldError(
+                f"agents of {spec.name} do not all have the same actions at all times, which a "
+                "combinatorial team needs; choose v.c, or agents with networks of their own"
+            )
+
+
+def try_rewards(batch: EnvBatch, *, seed: int = 0) -> str:
+    """Play at random and return a warning if a team value is meaningless; the batch moves on."""
+    spec = batch.spec
+    draw = rng.stream(seed, "vdn", "rewards tried")
+    observed = []
+    batch.reset()
+    for _ in range(TRIED):
+        legal = batch.legal()
+        limits = np.asarray(spec.actions)
+        actions = draw.integers(0, limits, size=(spec.copies, len(limits)))
+        if legal is not None:
+            weights = draw.random(legal.shape) * legal
+            actions = weights.argmax(axis=-1)
+        step = batch.step(actions)
+        observed.append(step.reward.copy())
+        ended = step.terminated | step.truncated
+        if ended.any():
+            batch.reset(ended)
+    return find_competition(np.concatenate(observed))
