@@ -314,6 +314,13 @@ def test_priorities_that_count_for_nothing_draw_what_uniform_sampling_draws(make
 
 
 @BOTH
+def test_final_observations_are_kept_only_as_long_as_their_steps(make):
+    state = made_by(make)((1, 2), total=400).state()
+    used = len(state["shelf/observation"]) - len(state["shelf/free"])
+    assert used == (state["final"] >= 0).sum() > 0
+
+
+@BOTH
 def test_another_replay_cannot_be_restored(make):
     saved = made_by(make)(capacity=8).state()
     with pytest.raises(TenfoldError, match=r"another one: observation has shape .*settings"):

@@ -63,6 +63,13 @@ def test_a_leaf_that_holds_nothing_is_never_found(leaves, shares):
     assert all(leaves[slot] > 0 for slot in found(trees, wanted)[0])
 
 
+@given(st.lists(SIZES, min_size=1, max_size=17).filter(any))
+def test_a_number_rounded_up_to_the_total_still_finds_a_leaf_that_holds_something(leaves):
+    trees = tree_of(leaves)
+    ((slot,),) = found(trees, trees.total[:, 1:2])
+    assert leaves[slot] > 0
+
+
 @given(st.lists(SIZES, min_size=1, max_size=17))
 def test_every_node_is_the_sum_the_least_and_the_most_of_what_is_below(leaves):
     trees = tree_of(leaves)

@@ -80,14 +80,17 @@ class EnvBatch(Protocol):
         """What the batch looks like."""
 
     def reset(self, mask: Bools | None = None) -> NDArray[Any]:
-        """Begin new episodes in the copies of a mask [B], None: in all.
+        """Begin new episodes in the copies of a mask [B], None: in all; all agents take part.
 
         Returns:
             Observations of all copies, [B, N, *shape].
         """
 
     def legal(self) -> Bools | None:
-        """Return the actions that may be chosen now, [B, N, A]; None: all of an agent's own."""
+        """Return the actions that may be chosen now, [B, N, A]; None: all of an agent's own.
+
+        It is None either always or never.
+        """
 
     def step(self, actions: Ints) -> Step:
         """Take one action an agent, [B, N] within 0..A-1; agents that are dead are ignored."""

@@ -167,7 +167,7 @@ def load(saved: Arrays, arrays: Arrays, shelf: Shelf, chooser: Chooser) -> int:
         array[:] = saved[name]
     shelf.restore(_under("shelf/", saved))
     chooser.restore(_under("chooser/", saved))
-    return int(saved["written"])
+    return int(saved["written"].item())
 
 
 def _under(prefix: str, saved: Arrays) -> dict[str, NDArray[Any]]:

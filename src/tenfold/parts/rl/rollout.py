@@ -398,7 +398,7 @@ def load_place(arrays: Mapping[str, NDArray[Any]], *, like: Place) -> Place:
     return Place(
         seen=seen,
         memory=memory,
-        step=int(arrays["step"]),
+        step=int(arrays["step"].item()),
         reward=arrays["reward"].copy(),
         length=arrays["length"].copy(),
         events=arrays["events"].copy(),

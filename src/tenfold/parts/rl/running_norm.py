@@ -83,4 +83,4 @@ class RunningNorm:
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go back to a state."""
         self.count, self.mean = state["count"].copy(), state["mean"].copy()
-        self._squares, self.frozen = state["squares"].copy(), bool(state["frozen"])
+        self._squares, self.frozen = state["squares"].copy(), bool(state["frozen"].item())
