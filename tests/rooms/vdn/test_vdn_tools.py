@@ -217,3 +217,31 @@ def test_code_that_only_a_saved_run_names_is_not_run(tmp_path):
 def test_normalised_values_go_from_the_worst_to_the_best():
     assert normalise({"a": 2.0, "b": 4.0, "c": 3.0}) == {"a": 0.0, "b": 1.0, "c": 0.5}
     assert normalise({"a": 2.0, "b": 2.0}) == {"a": 0.0, "b": 0.0}
+
+
+class ZeroSum(TwoStepBatch):
+    """The matrix game, but what one agent gets the other one pays."""
+
+    def step(self, actions):
+        step = super().step(actions)
+        first = step.reward[:, 0]
+        return step._replace(reward=np.stack([first, -first], axis=1))
+
+
+def test_agents_that_compete_are_warned_of_and_a_team_is_not():
+    assert "they compete" in tasks.try_rewards(ZeroSum("matrix", copies=2))
+    assert tasks.try_rewards(TwoStepBatch("matrix", copies=2)) == ""
+    assert tasks.find_competition_of("fetch/open", seed=0) == ""
+
+
+def test_a_random_agent_of_one_team_does_the_same_in_any_company():
+    def usage(seeds):
+        batch = TwoStepBatch("matrix", copies=4 * len(seeds))
+        trainer = Trainer(
+            batch, [arch_of("v.s.id")] * len(seeds), Learning(units=4), seeds=seeds, updates=1
+        )
+        played = eval.play(trainer.learner, batch, seeds=seeds, steps=40, replaced=1, how="random")
+        return played.actions[-1, 1]
+
+    assert usage((3, 8)).tolist() == usage((8,)).tolist()
+    assert usage((8,)).max() < 0.9

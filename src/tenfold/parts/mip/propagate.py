@@ -27,6 +27,7 @@ LEAST_STEP = 0.05
 VISITS = 2_000
 """Rows asked after one wish; propagation stops there, which only makes it weaker."""
 _TRAIL = 200_000
+"""Bounds that one wish may move; further ones stay as they are, which only makes it weaker."""
 
 
 def grant_wishes(

@@ -6,6 +6,7 @@ import numpy as np
 
 from tenfold.engine import kernel
 from tenfold.parts.mip import families
+from tenfold.parts.mip.propagate import grant_wishes
 from tenfold.rooms.diving.branch.config import GraphConvolution
 from tenfold.rooms.diving.branch.policy import BranchNet, Policy
 from tenfold.rooms.diving.branch.scoring import scorer
@@ -21,6 +22,7 @@ def main() -> None:
     likely = np.full(len(mip.cost), np.nan)
     likely[columns] = 0.5
     hooks.decode(mip, likely, 0.5)
+    grant_wishes(mip, columns, np.zeros(len(columns)), np.zeros(len(columns)))
     score_once()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tenfold.engine.config import Json
 from tenfold.engine.verbs import Call, Plain, Verb, open_run
 from tenfold.rooms.vdn import claim_config, compare_config, config
@@ -18,13 +16,12 @@ def _train(cfg: config.Train, call: Call) -> Json:
     from tenfold.rooms.vdn.report import write_report
 
     trusted = call.trusts("--env")
-    if not (call.path and (Path(call.path) / "config.json").exists()):
-        running.start(cfg, trusted=trusted)  # refuses before a run is made
+    trainer = running.start(cfg, trusted=trusted)  # refuses before a run is made
     run = open_run(
         cfg, call, room=ROOM, verb="train", seed=cfg.seeds[0], schema=config.SCHEMA,
         units=running.metric_units(),
     )  # fmt: skip
-    path = running.train(cfg, run=run, trusted=trusted).path
+    path = running.train(cfg, run=run, trainer=trainer, trusted=trusted).path
     result: Json = read_json(path / "out" / "result.json")
     return {"run": str(path), "report": str(write_report(str(path)))} | result
 

@@ -155,7 +155,7 @@ def train_stack(stack: Stack) -> Json:
                 "final": 100 * float(rewards[-last:, team].mean()),
                 "test": 100 * float(tested.team[team].mean()),
                 "busiest": float(late.max() / late.sum()) if late.sum() > 0 else None,
-                "test_busiest": _number(tested.busiest[team]),
+                "test_busiest": eval.share_or_none(tested.busiest[team]),
                 "returns": tested.returns[team].tolist(),
                 "curve": [
                     100 * float(rewards[a:b, team].mean()) if b > a else None
@@ -165,10 +165,6 @@ def train_stack(stack: Stack) -> Json:
             }
         )
     return {"teams": rows, "steps": trainer.team_steps, "windows": windows}
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def conclude(cfg: Compare, rows: Sequence[Json]) -> Json:

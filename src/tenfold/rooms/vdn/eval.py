@@ -22,6 +22,7 @@ from tenfold.engine.config import Json
 from tenfold.engine.stats import Interval, bootstrap_interval
 from tenfold.parts.rl import rollout
 from tenfold.parts.rl.batch import BatchSpec, EnvBatch
+from tenfold.parts.rl.draws import Draws
 from tenfold.parts.rl.rollout import Choice, Memory, Seen
 from tenfold.rooms.vdn.acting import Actor
 from tenfold.rooms.vdn.learner import Learner
@@ -122,7 +123,8 @@ class _Replaced:
     def __init__(self, actor: Actor, agent: int, how: How, seeds: Sequence[int]) -> None:
         self.actor, self.agent = actor, agent
         self.still = still_action(actor.spec) if how == "still" else None
-        self.seeds = tuple(seeds)
+        own = actor.spec.actions[agent]
+        self._draws = Draws(seeds, "vdn", "random agent", shape=(actor.copies, own))
 
     def __call__(self, seen: Seen, memory: Memory, step: int) -> Choice:
         choice = self.actor(seen, memory, step)
@@ -130,9 +132,9 @@ class _Replaced:
         if self.still is not None:
             actions[:, self.agent] = self.still
             return choice._replace(actions=actions)
-        draw = rng.stream(self.seeds[0], "vdn", "random agent", step)
-        own = self.actor.spec.actions[self.agent]
-        score = draw.random((len(actions), own))
+        drawn = self._draws.at(step)
+        own = drawn.shape[-1]
+        score = 1.0 - drawn.reshape(len(actions), own)  # above 0, so that masks leave the legal
         if seen.legal is not None:
             score = score * seen.legal[:, self.agent, :own]
         actions[:, self.agent] = score.argmax(axis=1)
@@ -178,7 +180,7 @@ def explain(
         told.append(
             {
                 "reward_per_100_steps": _plain(_scaled(_mean(earned), 100)),
-                "busiest_share": float(whole.busiest[team]),
+                "busiest_share": share_or_none(whole.busiest[team]),
                 "replaced_by": how,
                 "contribution": [_plain(share) for share in shares],
                 "action_entropy_bits": entropy.tolist(),
@@ -187,6 +189,11 @@ def explain(
             }
         )
     return told
+
+
+def share_or_none(value: float) -> float | None:
+    """Return a share, or `None` where nothing happened that could be shared."""
+    return float(value) if np.isfinite(value) else None
 
 
 def _mean(values: NDArray[np.float64]) -> Interval:

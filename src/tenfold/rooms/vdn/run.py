@@ -28,15 +28,23 @@ def train(
     *,
     options: Options = Options(),  # noqa: B008 (frozen)
     run: Run | None = None,
+    trainer: Trainer | None = None,
     trusted: bool = True,
 ) -> Run:
     """Train the teams that `cfg` asks for and return the finished run.
+
+    Args:
+        cfg: what to train.
+        options: run directory, stopping and checkpoint cadence.
+        run: a run to go on with; made anew otherwise.
+        trainer: what `start` gave; begun here otherwise.
+        trusted: whether a file of code that the config names may be run.
 
     Raises:
         TenfoldError: if the task or the architecture cannot be had.
         RunStopped: if it was asked to stop; the state is saved.
     """
-    trainer = start(cfg, trusted=trusted)
+    trainer = trainer or start(cfg, trusted=trusted)
     if run is None:
         run = Run.create(
             cfg,
@@ -50,6 +58,9 @@ def train(
     with run:
         device.apply(device.choose(cfg.device, threads=cfg.threads))
         run.introduce(facts(cfg, trainer))
+        warning = tasks.find_competition_of(cfg.env, seed=cfg.seeds[0], trusted=trusted)
+        if warning:
+            run.note(warning)
         curve = Curve(cfg, trainer)
         for step in run.steps(cfg.steps, curve):
             curve.step()

@@ -104,6 +104,13 @@ def check_team(batch: EnvBatch, arch: Arch) -> None:
             )
 
 
+def find_competition_of(name: str, *, seed: int, trusted: bool = True) -> str:
+    """Return a warning if agents of a task compete; the room's own tasks never do."""
+    if name in matrix.GAMES or name.startswith("lbf/") or find_map(name) is not None:
+        return ""
+    return try_rewards(open_task(name, copies=1, seeds=(seed,), trusted=trusted), seed=seed)
+
+
 def try_rewards(batch: EnvBatch, *, seed: int = 0) -> str:
     """Play at random and return a warning if a team value is meaningless; the batch moves on."""
     spec = batch.spec
