@@ -357,8 +357,8 @@ def _branch_table(plan: Branch, rows: Sequence[Json]) -> Table:
 
 def _notes(claim: Claim, plan: Plan, pieces: Mapping[str, list[Json]]) -> tuple[str, ...]:
     notes = [
-        "Families are generated: the paper's own sets are not public. Test instances and rules "
-        "were fixed before the networks were trained.",
+        "Families are generated: the paper's own sets are not public. No network was trained on "
+        "test instances; what was seen of them before is said in the room's README.",
         "Networks were trained anew."
         if claim.retrain
         else "Networks are those that ship with "
