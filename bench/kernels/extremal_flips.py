@@ -19,10 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tenfold.engine.kernel import bare
 from tenfold.engine.rng import stream
 from tenfold.rooms.extremal import kernels
 from tenfold.rooms.extremal.amalgam import read_amalgam
-from tenfold.rooms.extremal.board import bare
 from tenfold.rooms.extremal.graph import Graph, extend
 from tenfold.rooms.extremal.kernels import FREE, KEPT, Board, add, below, remove
 from tenfold.rooms.extremal.named import construct

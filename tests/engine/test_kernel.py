@@ -105,3 +105,12 @@ def test_a_change_in_a_module_with_loops_is_seen_by_those_that_reach_it(monkeypa
     assert changed_by(**{"plain.py": "C = 2\n"}) == set()
     kernel._sources.cache_clear()
     kernel.sources_digest.cache_clear()
+
+
+def test_loops_that_count_no_references_are_plain_functions_without_numba(monkeypatch):
+    def loop(x):
+        return x
+
+    monkeypatch.setattr(kernel, "jit", lambda function: function)
+    assert kernel.bare(loop) is loop
+    assert kernel.within(loop) is loop

@@ -20,6 +20,9 @@ from tenfold.engine.files import cache_root
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+Whole = Any
+"""A whole number inside compiled loops: Python's, or one of numpy's of any width."""
+
 PACKAGE = Path(__file__).parents[1]
 IMPORT = re.compile(rb"^[ \t]*from (tenfold[.\w]*) import (?:([\w, ]+)|\(([^)]*)\))", re.MULTILINE)
 MARKS = (b"\n@jit", b"\n@bare", b"\n@within", b"ExternalFunction(")
@@ -118,6 +121,29 @@ def jit(function: Function) -> Function:
         error_model="numpy",
     )
     return cast(Function, compiled)
+
+
+def bare(function: Function) -> Function:
+    """Compile a loop as `jit` does, but without counting references to arrays that it is given.
+
+    Around each call numba counts every array up and down, two locked instructions each: 0.2 us for
+    a structure of many arrays, as much as such a loop may take. It cannot make arrays of its own.
+    """
+    compiled = jit(function)
+    if compiled is not function:
+        vars(compiled)["targetoptions"]["_nrt"] = False
+    return compiled
+
+
+def within(function: Function) -> Function:
+    """Compile a `bare` loop that becomes a part of its callers.
+
+    A call hands a structure of many arrays over on the stack, which takes some 40 ns.
+    """
+    compiled = bare(function)
+    if compiled is not function:
+        vars(compiled)["targetoptions"]["forceinline"] = True
+    return compiled
 
 
 def _can_cache(folder: Path) -> bool:

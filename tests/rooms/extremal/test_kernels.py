@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from rooms.extremal import plain
 from tenfold.engine.rng import stream
-from tenfold.rooms.extremal import board as board_module
 from tenfold.rooms.extremal import kernels
 from tenfold.rooms.extremal.graph import Graph, empty, from_edges
 from tenfold.rooms.extremal.kernels import BARRED, EDGE, NONE, new_board
@@ -317,9 +316,3 @@ def test_short_cycles_are_those_networkx_counts():
         wanted = sum(len(cycle) in forbidden.lengths for cycle in cycles)
         board = new_board(opened_with(12, forbid), from_edges(12, edges), key=0, listed=1)
         assert board.facts[kernels.SCORE] == len(edges) - wanted
-
-
-def test_loops_that_count_no_references_are_plain_functions_without_numba(monkeypatch):
-    monkeypatch.setattr(board_module, "jit", lambda function: function)
-    assert board_module.bare(edges_on) is edges_on
-    assert board_module.within(edges_on) is edges_on

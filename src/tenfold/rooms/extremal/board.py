@@ -14,11 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.engine.kernel import Function, jit
+from tenfold.engine.kernel import Whole, bare, within
 from tenfold.rooms.extremal.graph import Graph
-
-Whole = Any
-"""A whole number inside compiled loops: Python's, or one of numpy's of any width."""
 
 EDGE = 1 << 28
 """Added to the table's entry of an edge; counts stay below it, see `LARGEST_COUNT`."""
@@ -37,29 +34,6 @@ NONE = -1
 NODES, EDGES, SCORE, FLIPS, LISTED, LENGTHS, CODEGREE, CAP = range(8)
 """Places in `Board.facts`; LISTED is the largest C of absent pairs that have a list, LENGTHS has
 a bit for each number of edges of a path that closes a forbidden cycle, CAP the degree limit."""
-
-
-def bare(function: Function) -> Function:
-    """Compile a loop as `jit` does, but without counting references to arrays that it is given.
-
-    numba counts every array of a `Board` up and down around every call, two locked instructions
-    each: 0.2 us a call, as much as a whole flip. Such loops cannot make arrays of their own.
-    """
-    compiled = jit(function)
-    if compiled is not function:
-        vars(compiled)["targetoptions"]["_nrt"] = False
-    return compiled
-
-
-def within(function: Function) -> Function:
-    """Compile a `bare` loop that becomes a part of its callers.
-
-    A call hands a `Board` over as 130 words on the stack, which takes 40 ns.
-    """
-    compiled = bare(function)
-    if compiled is not function:
-        vars(compiled)["targetoptions"]["forceinline"] = True
-    return compiled
 
 
 class Board(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.rooms.extremal.board import Whole
+from tenfold.engine.kernel import Whole
 from tenfold.rooms.extremal.kernels import (
     CAP,
     CLOSING,

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.rooms.extremal.board import CODEGREE, EDGE, NODES, NONE, Whole, bare, bump, pair_of
+from tenfold.engine.kernel import Whole, bare
+from tenfold.rooms.extremal.board import CODEGREE, EDGE, NODES, NONE, bump, pair_of
 
 
 @bare

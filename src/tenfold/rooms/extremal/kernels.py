@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tenfold.engine.kernel import Whole, bare, within
 from tenfold.rooms.extremal.board import (
     BARRED,
     BLOCK,
@@ -40,15 +41,12 @@ from tenfold.rooms.extremal.board import (
     SCORE,
     TWO,
     Board,
-    Whole,
-    bare,
     graph_of,
     graph_of_table,
     list_of,
     move,
     pair_of,
     put,
-    within,
 )
 from tenfold.rooms.extremal.codegrees import change_codegrees, star_edges
 from tenfold.rooms.extremal.graph import Graph

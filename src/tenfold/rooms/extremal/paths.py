@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tenfold.engine.kernel import Whole, bare, within
 from tenfold.rooms.extremal.board import (
     BARRED,
     BLOCK,
@@ -24,12 +25,9 @@ from tenfold.rooms.extremal.board import (
     LENGTHS,
     LISTED,
     NODES,
-    Whole,
-    bare,
     bump,
     move,
     pair_of,
-    within,
 )
 
 TRIANGLES, QUADRILATERALS = 4, 8

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.rooms.extremal.board import Whole
+from tenfold.engine.kernel import Whole
 from tenfold.rooms.extremal.chain import BEST, STEP, TARGET, clear, fits, grow, note_best
 from tenfold.rooms.extremal.kernels import (
     BARRED,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.rooms.extremal.board import Whole
+from tenfold.engine.kernel import Whole
 from tenfold.rooms.extremal.chain import (
     BEST,
     IDLE,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.rooms.vdn.loops import Whole, bare, below, within
+from tenfold.engine.kernel import Whole, bare, within
+from tenfold.rooms.vdn.loops import below
 
 if TYPE_CHECKING:
     from tenfold.rooms.vdn.foraging import Foraging

@@ -13,31 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.engine.kernel import Function, jit
+from tenfold.engine.kernel import Whole, within
 from tenfold.engine.rng import stream
-
-Whole = Any
-"""A whole number inside compiled loops: Python's, or one of numpy's of any width."""
-
-
-def bare(function: Function) -> Function:
-    """Compile a loop as `jit` does, but without counting references to arrays that it is given.
-
-    Around each call numba counts every array up and down, which costs as much as a player's move.
-    Such loops cannot make arrays of their own.
-    """
-    compiled = jit(function)
-    if compiled is not function:
-        vars(compiled)["targetoptions"]["_nrt"] = False
-    return compiled
-
-
-def within(function: Function) -> Function:
-    """Compile a `bare` loop that becomes a part of its callers."""
-    compiled = bare(function)
-    if compiled is not function:
-        vars(compiled)["targetoptions"]["forceinline"] = True
-    return compiled
 
 
 def counters(seed: int | Sequence[int], *path: str | int, copies: int) -> NDArray[np.uint64]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tenfold.engine.kernel import Whole, bare, within
 from tenfold.rooms.vdn.games.tables import (
     APPLE,
     BY_LEFT,
@@ -27,7 +28,7 @@ from tenfold.rooms.vdn.games.tables import (
     WINDOW_SIDE,
     WINDOW_WIDTH,
 )
-from tenfold.rooms.vdn.loops import Whole, bare, below, within
+from tenfold.rooms.vdn.loops import below
 
 MOVES = 4
 """Actions below it move a player."""
