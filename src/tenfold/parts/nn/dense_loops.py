@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.engine.kernel import jit
+from tenfold.engine.kernel import bare
 
 
-@jit
+@bare
 def add_bias(out: Any, bias: Any, bend: bool) -> None:
     """Add a bias [L, N] to a product [L, M, N] in place; `bend`: then cut it off at 0."""
     zero = np.float32(0.0)
@@ -28,7 +28,7 @@ def add_bias(out: Any, bias: Any, bend: bool) -> None:
                     line[j] += shift[j]
 
 
-@jit
+@bare
 def cut_slopes(above: Any, out: Any, slopes: Any, sums: Any) -> None:
     """Pass slopes where the output is positive, and add them up over rows.
 
@@ -50,7 +50,7 @@ def cut_slopes(above: Any, out: Any, slopes: Any, sums: Any) -> None:
                 total[j] += slope[j]
 
 
-@jit
+@bare
 def add_rows(above: Any, sums: Any) -> None:
     """Write the sums over rows of [L, M, N] to [L, N]."""
     for lane in range(above.shape[0]):
@@ -62,7 +62,7 @@ def add_rows(above: Any, sums: Any) -> None:
                 total[j] += line[j]
 
 
-@jit
+@bare
 def move_adam(
     flat: Any, mean: Any, square: Any, gradient: Any, rates: Any, first: Any, second: Any,
     epsilon: Any, grown: Any, spread: Any,

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from tenfold.engine.kernel import jit
+from tenfold.engine.kernel import bare, within
 
 F = np.float32
 EDGE = F(8.3)
 """Where tanh is 1 within float32."""
 
 
-@jit
+@within
 def _tanh(x: Any) -> Any:
     x = min(max(x, -EDGE), EDGE)
     z = x * x
@@ -39,7 +39,7 @@ def _tanh(x: Any) -> Any:
     return x * top / low
 
 
-@jit
+@within
 def _open(gates: Any, product: Any, units: Any) -> None:
     """Add what the hidden values give and bend: one row of 4H."""
     half = F(0.5)
@@ -49,25 +49,25 @@ def _open(gates: Any, product: Any, units: Any) -> None:
         gates[j] = _tanh(gates[j] + product[j])
 
 
-@jit
+@within
 def _move(gates: Any, before: Any, after: Any, units: Any) -> None:
     for j in range(units):
         after[j] = gates[units + j] * before[j] + gates[j] * gates[3 * units + j]
 
 
-@jit
+@within
 def _curve(cell: Any, curved: Any) -> None:
     for j in range(len(cell)):
         curved[j] = _tanh(cell[j])
 
 
-@jit
+@within
 def _show(gates: Any, curved: Any, hidden: Any, units: Any) -> None:
     for j in range(units):
         hidden[j] = gates[2 * units + j] * curved[j]
 
 
-@jit
+@bare
 def forward_step(t: int, gates: Any, product: Any, cells: Any, curved: Any, hiddens: Any) -> None:
     """Take step `t` of a window, in place.
 
@@ -90,8 +90,10 @@ def forward_step(t: int, gates: Any, product: Any, cells: Any, curved: Any, hidd
             _show(gate, curve, hiddens[lane, t + 1, row], units)
 
 
-@jit
-def only_forward(t: int, projected: Any, product: Any, cells: Any, hiddens: Any) -> None:
+@bare
+def only_forward(
+    t: int, projected: Any, product: Any, cells: Any, hiddens: Any, curve: Any
+) -> None:
     """Take step `t` and keep no more than the new cell and hidden values.
 
     Args:
@@ -100,9 +102,9 @@ def only_forward(t: int, projected: Any, product: Any, cells: Any, hiddens: Any)
         product: what hidden values give, becomes the opened gates, [L, R, 4H].
         cells: before the step, become those after it, [L, R, H].
         hiddens: entry t is written, [L, T, R, H].
+        curve: room for one row, [H].
     """
     units = cells.shape[2]
-    curve = np.empty(units, dtype=np.float32)
     for lane in range(cells.shape[0]):
         for row in range(cells.shape[1]):
             gate, cell = product[lane, row], cells[lane, row]
@@ -112,10 +114,10 @@ def only_forward(t: int, projected: Any, product: Any, cells: Any, hiddens: Any)
             _show(gate, curve, hiddens[lane, t, row], units)
 
 
-@jit
+@bare
 def backward_step(
     t: int, gates: Any, cells: Any, curved: Any, above: Any, to_hidden: Any, to_cell: Any,
-    slopes: Any,
+    slopes: Any, come: Any,
 ) -> None:  # fmt: skip
     """Take step `t` back: from what is above to the slopes of the gates before bending.
 
@@ -129,10 +131,10 @@ def backward_step(
         to_cell: gradient of the cell from the step after, becomes that for the step before,
             [L, R, H].
         slopes: entry t is written, [L, T, R, 4H].
+        come: room for one row, [H].
     """
     units = cells.shape[3]
     one = F(1.0)
-    come = np.empty(units, dtype=np.float32)
     for lane in range(gates.shape[0]):
         for row in range(gates.shape[2]):
             gate, slope = gates[lane, t, row], slopes[lane, t, row]

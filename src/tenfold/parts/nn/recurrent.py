@@ -88,13 +88,14 @@ def _unroll(projected: Tensor, weight: Tensor, state: LstmState, keep: Tensor | 
         return hiddens
     hidden, cell = state.hidden.contiguous(), state.cell.clone()
     product = projected.new_empty(lanes, rows, width)
+    room = projected.new_empty(width // 4)
     projected = projected.contiguous()
     for t in range(steps):
         if keep is not None:
             hidden = hidden * keep[:, t]
             cell.mul_(keep[:, t])
         torch.bmm(hidden, weight, out=product)
-        loops.only_forward(t, *_arrays(projected, product, cell, hiddens))
+        loops.only_forward(t, *_arrays(projected, product, cell, hiddens, room))
         hidden = hiddens[:, t]
     return hiddens
 
@@ -146,9 +147,10 @@ class _Window(torch.autograd.Function):
         to_hidden = above.new_zeros(lanes, rows, units)
         to_cell = torch.zeros_like(to_hidden)
         turned = weight.mT.contiguous()
+        room = above.new_empty(units)
         for t in reversed(range(steps)):
             if loops:
-                arrays = _arrays(gates, cells, curved, above, to_hidden, to_cell, slopes)
+                arrays = _arrays(gates, cells, curved, above, to_hidden, to_cell, slopes, room)
                 loops.backward_step(t, *arrays)
             else:
                 _backward_step(t, gates, cells, curved, above, to_hidden, to_cell, slopes)

@@ -242,13 +242,16 @@ class Teams:
         if structure.high:
             lanes = unflatten(read, 0, (count, structure.agents))
             read = own_first(lanes).flatten(0, 1)
-        heads = (structure.heads, structure.outputs)
-        values = affine(read, parts["advantage.weight"], parts["advantage.bias"])
-        values = unflatten(values, 2, heads)
+        weight, bias = parts["advantage.weight"], parts["advantage.bias"]
         if structure.dueling:
-            values = values - values.mean(dim=-1, keepdim=True)
-            base = affine(read, parts["value.weight"], parts["value.bias"])
-            values = values + base.unsqueeze(-1)
+            # One product for both: a column of its own would take a third of the time.
+            weight = torch.cat([weight, parts["value.weight"]], dim=2)
+            bias = torch.cat([bias, parts["value.bias"]], dim=1)
+        both = affine(read, weight, bias)
+        wide = structure.heads * structure.outputs
+        values = unflatten(both[..., :wide], 2, (structure.heads, structure.outputs))
+        if structure.dueling:
+            values = values + (both[..., wide:] - values.mean(dim=-1)).unsqueeze(-1)
         if structure.central:
             return values
         return unflatten(values.squeeze(2), 0, (count, structure.agents)).transpose(1, 2)
