@@ -5,28 +5,31 @@
 The setting is that of the laptop claim: Fetch, two agents, 16 copies a team, windows of 8 steps,
 batches of 32, LSTM of 32 units, one update a window. Printed are team updates a CPU second, where
 the time goes, and the limit that the multiply-adds alone would allow at the speed of one large
-matrix product measured in the same run.
+matrix product. As a machine's speed changes with what its neighbours do, steps are measured in
+blocks, each beside the product: the median and the best block are told.
 """
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 
 import torch
 
+from tenfold.engine import device
 from tenfold.parts.rl import rollout
 from tenfold.rooms.vdn import tasks
 from tenfold.rooms.vdn.config import Learning, arch_of
 from tenfold.rooms.vdn.trainer import Trainer
 
-ROUNDS = 200
+BLOCKS, ROUNDS = 15, 20
 
 
 def main() -> None:
     """Measure and print."""
-    torch.set_num_threads(1)
+    device.apply(device.choose("cpu", threads=1))
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 16
     names = (sys.argv[2] if len(sys.argv) > 2 else "ind,v,v.s,v.s.id").split(",")
     archs = [arch_of(names[team % len(names)]) for team in range(count)]
@@ -36,17 +39,20 @@ def main() -> None:
     trainer = Trainer(batch, archs, cfg, seeds=seeds, updates=100_000)
     for _ in range(20):
         trainer.step()
-    began = time.process_time()
-    for _ in range(ROUNDS):
-        trainer.step()
-    whole = (time.process_time() - began) / ROUNDS
-    print(f"{count} teams ({', '.join(names)}): {count / whole:.0f} team updates a CPU second")
+    taken, speeds = [], []
+    for _ in range(BLOCKS):
+        taken.append(timed(trainer.step, ROUNDS))
+        speeds.append(product_speed())
+    whole = statistics.median(taken)
+    print(f"{count} teams ({', '.join(names)}): {count / whole:.0f} team updates a CPU second, "
+          f"{count / min(taken):.0f} in the best of {BLOCKS} blocks")  # fmt: skip
     for name, seconds in parts(trainer):
         print(f"  {name:28s} {1e3 * seconds:7.2f} ms, {100 * seconds / whole:5.1f} %")
     flops = count_flops(trainer)
-    speed = product_speed()
+    speed = statistics.median(speeds)
     print(f"  {flops / 1e6:.1f} MFLOP a team update; one large product runs at {speed / 1e9:.0f} "
-          f"GFLOP/s: at most {speed / flops:.0f} team updates a second")  # fmt: skip
+          f"GFLOP/s ({min(speeds) / 1e9:.0f} to {max(speeds) / 1e9:.0f}): at most "
+          f"{speed / flops:.0f} team updates a second")  # fmt: skip
 
 
 def parts(trainer: Trainer) -> Iterator[tuple[str, float]]:
@@ -70,13 +76,13 @@ def parts(trainer: Trainer) -> Iterator[tuple[str, float]]:
     yield "of that games alone", timed(step_games)
     yield "drawing windows", timed(lambda: trainer.sample(number))
     yield "update", timed(lambda: trainer.learner.update(block))
-    weights = trainer.learner.lanes(trainer.learner.weights)
+    ready = trainer.learner.ready()
     with torch.no_grad():
         yield (
             "of that frozen network",
             timed(
                 lambda: trainer.learner.teams.window(
-                    weights, block.observation, block.state, steps=trainer.cfg.window + 1
+                    ready, block.observation, block.state, steps=trainer.cfg.window + 1
                 )
             ),
         )

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from tenfold.parts.nn.recurrent import LstmState, lstm_step, lstm_window
+from tenfold.parts.nn.recurrent import LstmState, LstmWeights, lstm_step, lstm_window
 
 LANES, STEPS, ROWS, UNITS, INPUTS = 3, 5, 4, 6, 7
 
@@ -14,70 +14,76 @@ def draws(seed=0, dtype=torch.float64):
     def draw(*size):
         return torch.randn(*size, generator=generator, dtype=dtype)
 
-    projected = draw(LANES, STEPS, ROWS, 4 * UNITS)
-    weight = draw(LANES, UNITS, 4 * UNITS) * 0.5
-    return projected, weight, LstmState(draw(LANES, ROWS, UNITS), draw(LANES, ROWS, UNITS))
+    x = draw(LANES, STEPS, ROWS, INPUTS)
+    weights = LstmWeights(
+        inputs=draw(LANES, INPUTS, 4 * UNITS) * 0.5,
+        hidden=draw(LANES, UNITS, 4 * UNITS) * 0.5,
+        bias=draw(LANES, 4 * UNITS),
+    )
+    return x, weights, LstmState(draw(LANES, ROWS, UNITS), draw(LANES, ROWS, UNITS))
 
 
-def plain(projected, weight, state, keep=None):
+def plain(x, weights, state, keep=None, *, bend=False):
     """Return the hidden values by the equations, one after the other, for autograd."""
     hidden, cell = state
     found = []
-    for t in range(projected.shape[1]):
+    for t in range(x.shape[1]):
         if keep is not None:
             hidden, cell = hidden * keep[:, t, :, None], cell * keep[:, t, :, None]
-        a = projected[:, t] + hidden @ weight
+        a = x[:, t] @ weights.inputs + hidden @ weights.hidden + weights.bias[:, None]
         i, f, o = (a[..., k * UNITS : (k + 1) * UNITS].sigmoid() for k in range(3))
         u = a[..., 3 * UNITS :].tanh()
         cell = f * cell + i * u
         hidden = o * cell.tanh()
-        found.append(hidden)
+        found.append(hidden.relu() if bend else hidden)
     return torch.stack(found, dim=1)
 
 
-def beginnings():
-    keep = torch.ones(LANES, STEPS, ROWS, dtype=torch.float64)
+def beginnings(dtype):
+    keep = torch.ones(LANES, STEPS, ROWS, dtype=dtype)
     keep[0, 0, 1] = keep[1, 2, 3] = keep[2, 4, 0] = keep[2, 1, 0] = 0
     return keep
 
 
-@pytest.mark.parametrize("keep", [None, beginnings()], ids=["whole", "with beginnings"])
-def test_values_and_gradients_are_those_of_the_equations(keep):
-    projected, weight, state = draws()
-    upper = torch.randn(LANES, STEPS, ROWS, UNITS, dtype=torch.float64,
+KINDS = pytest.mark.parametrize(
+    ("dtype", "error"),
+    [
+        pytest.param(torch.float64, 1e-12, id="anywhere"),
+        pytest.param(torch.float32, 2e-5, id="compiled loops"),
+    ],
+)
+BEGINNINGS = pytest.mark.parametrize("begins", [False, True], ids=["whole", "with beginnings"])
+
+
+@KINDS
+@BEGINNINGS
+@pytest.mark.parametrize("bend", [False, True], ids=["straight", "bent"])
+def test_values_and_gradients_are_those_of_the_equations(dtype, error, begins, bend):
+    x, weights, state = draws(dtype=dtype)
+    keep = beginnings(dtype) if begins else None
+    upper = torch.randn(LANES, STEPS, ROWS, UNITS, dtype=dtype,
                         generator=torch.Generator().manual_seed(1))  # fmt: skip
-    gradients = []
-    for function in (lstm_window, plain):
-        leaves = [projected.clone().requires_grad_(), weight.clone().requires_grad_()]
-        hidden = function(*leaves, state, keep)
-        gradients.append((hidden, *torch.autograd.grad((hidden * upper).sum(), leaves)))
-    for ours, theirs in zip(*gradients, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("keep", [None, beginnings()], ids=["whole", "with beginnings"])
-def test_without_gradients_the_values_are_the_same(keep):
-    projected, weight, state = draws()
-    free = lstm_window(projected, weight, state, keep)
-    kept = lstm_window(projected.clone().requires_grad_(), weight, state, keep)
-    assert not free.requires_grad
-    torch.testing.assert_close(free, kept.detach(), rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("keep", [None, beginnings().float()], ids=["whole", "with beginnings"])
-def test_compiled_loops_are_the_equations_within_float32(keep):
-    pytest.importorskip("numba")
-    projected, weight, state = draws(dtype=torch.float32)
-    upper = torch.randn(LANES, STEPS, ROWS, UNITS, generator=torch.Generator().manual_seed(1))
     found = []
     for function in (lstm_window, plain):
-        leaves = [projected.clone().requires_grad_(), weight.clone().requires_grad_()]
-        hidden = function(*leaves, state, keep)
+        leaves = [value.clone().requires_grad_() for value in (x, *weights)]
+        hidden = function(leaves[0], LstmWeights(*leaves[1:]), state, keep, bend=bend)
         found.append((hidden, *torch.autograd.grad((hidden * upper).sum(), leaves)))
     for ours, theirs in zip(*found, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=2e-5, atol=2e-5)
-    free = lstm_window(projected, weight, state, keep)
-    torch.testing.assert_close(free, found[1][0].detach(), rtol=2e-5, atol=2e-6)
+        torch.testing.assert_close(ours, theirs, rtol=error, atol=error)
+    free = lstm_window(x, weights, state, keep, bend=bend)
+    assert not free.requires_grad
+    torch.testing.assert_close(free, found[1][0].detach(), rtol=error, atol=error)
+
+
+@KINDS
+def test_weights_learn_where_inputs_need_no_gradient(dtype, error):
+    x, weights, state = draws(dtype=dtype)
+    found = []
+    for function in (lstm_window, plain):
+        leaf = weights.hidden.clone().requires_grad_()
+        hidden = function(x, weights._replace(hidden=leaf), state)
+        found.append(torch.autograd.grad(hidden.sum(), leaf)[0])
+    torch.testing.assert_close(*found, rtol=10 * error, atol=10 * error)
 
 
 def test_the_fitted_tanh_is_right_everywhere():
@@ -88,35 +94,41 @@ def test_the_fitted_tanh_is_right_everywhere():
     assert np.abs(bent - np.tanh(x.astype(np.float64))).max() < 4e-7
 
 
-def test_inputs_are_not_written_over():
-    projected, weight, state = draws()
-    before = [x.clone() for x in (projected, weight, *state)]
-    keep = beginnings()
-    leaf = projected.requires_grad_()
-    lstm_window(leaf, weight, state, keep).sum().backward()
-    for now, then in zip((projected.detach(), weight, *state), before, strict=True):
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["anywhere", "compiled"])
+def test_what_is_given_is_not_written_over(dtype):
+    x, weights, state = draws(dtype=dtype)
+    before = [value.clone() for value in (x, *weights, *state)]
+    lstm_window(x, weights, state, beginnings(dtype))
+    lstm_step(x[:, 0], weights, state)
+    leaf = x.clone().requires_grad_()
+    lstm_window(leaf, weights, state, beginnings(dtype)).sum().backward()
+    for now, then in zip((leaf.detach(), *weights, *state), before, strict=True):
         assert torch.equal(now, then)
 
 
-def test_an_lstm_of_torch_gives_the_same_values():
+@KINDS
+def test_an_lstm_of_torch_gives_the_same_values(dtype, error):
     generator = torch.Generator().manual_seed(3)
-    theirs = nn.LSTM(INPUTS, UNITS, batch_first=True)
+    theirs = nn.LSTM(INPUTS, UNITS, batch_first=True, dtype=dtype)
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
-    x = torch.randn(ROWS, STEPS, INPUTS, generator=generator)
+    x = torch.randn(ROWS, STEPS, INPUTS, generator=generator, dtype=dtype)
     order = torch.cat([torch.arange(UNITS) + UNITS * k for k in (0, 1, 3, 2)])
-    weights = theirs.weight_ih_l0[order].T, theirs.weight_hh_l0[order].T
-    bias = (theirs.bias_ih_l0 + theirs.bias_hh_l0)[order]
-    projected = (x @ weights[0] + bias).transpose(0, 1)[None]
-    zeros = torch.zeros(1, ROWS, UNITS)
-    ours = lstm_window(projected, weights[1][None], LstmState(zeros, zeros))
-    torch.testing.assert_close(ours[0].transpose(0, 1), theirs(x)[0], rtol=1e-5, atol=1e-6)
+    weights = LstmWeights(
+        inputs=theirs.weight_ih_l0[order].T[None],
+        hidden=theirs.weight_hh_l0[order].T[None],
+        bias=(theirs.bias_ih_l0 + theirs.bias_hh_l0)[order][None],
+    )
+    zeros = torch.zeros(1, ROWS, UNITS, dtype=dtype)
+    ours = lstm_window(x.transpose(0, 1)[None], weights, LstmState(zeros, zeros))
+    torch.testing.assert_close(ours[0].transpose(0, 1), theirs(x)[0], rtol=error, atol=error)
 
 
-def test_steps_one_by_one_are_the_window():
-    projected, weight, state = draws()
-    window = lstm_window(projected, weight, state)
+@KINDS
+def test_steps_one_by_one_are_the_window(dtype, error):
+    x, weights, state = draws(dtype=dtype)
+    window = lstm_window(x, weights, state)
     for t in range(STEPS):
-        state = lstm_step(projected[:, t], weight, state)
-        torch.testing.assert_close(state.hidden, window[:, t], rtol=1e-12, atol=1e-12)
+        state = lstm_step(x[:, t], weights, state)
+        torch.testing.assert_close(state.hidden, window[:, t], rtol=error, atol=error)

@@ -57,9 +57,9 @@ def test_a_team_learns_the_same_alone_and_in_a_stack(double):
         together.update(whole)
         for team, one in enumerate(alone):
             one.update(part(whole, team, AGENTS))
-    views = together.lanes(together.weights)
+    views = together.lanes()
     for team, one in enumerate(alone):
-        for name, array in one.lanes(one.weights).items():
+        for name, array in one.lanes().items():
             mine = views[name][team * AGENTS : (team + 1) * AGENTS]
             torch.testing.assert_close(mine, array, rtol=1e-5, atol=1e-5)
 
@@ -116,7 +116,7 @@ def test_agents_that_are_dead_leave_the_sum():
     changed[:, 1] += 1
     learner.update(one)
     other.update(one._replace(observation=changed))
-    first, second = (x.lanes(x.weights)["first.weight"] for x in (learner, other))
+    first, second = (x.lanes()["first.weight"] for x in (learner, other))
     assert torch.equal(first[0], second[0])
 
 
@@ -127,7 +127,7 @@ def test_illegal_actions_are_never_the_best_next_ones():
     only[..., 1] = True
     with torch.no_grad():
         q = learner.teams.window(
-            learner.lanes(learner.frozen), one.observation, one.state, steps=STEPS + 1
+            learner.ready_frozen(), one.observation, one.state, steps=STEPS + 1
         )
         told = learner._returns(one._replace(legal=only), None)
     right = returns_of(one.paid, q[:, 1:, ..., 1].sum(dim=-1), gamma=0.99, trace=0.9)
@@ -141,7 +141,7 @@ def test_a_team_that_diverges_stops_alone():
     reward[0] = float("inf")
     before = learner.weights.clone()
     learner.update(bad._replace(paid=bad.paid._replace(reward=reward)))
-    views = [learner.lanes(flat)["first.weight"] for flat in (before, learner.weights)]
+    views = [learner._gather(flat)["first.weight"] for flat in (before, learner.weights)]
     assert torch.equal(views[0][0], views[1][0])
     assert not torch.equal(views[0][2], views[1][2])
     assert learner.adam.frozen.tolist() == [True, False]

@@ -35,7 +35,7 @@ def values(teams, x, seeds=None):
     weights = teams.slots.gather(
         teams.structure.layout.views(teams.draw(seeds or [3] * teams.count))
     )
-    return teams.window(weights, x, teams.empty_state(ROWS), steps=STEPS)
+    return teams.window(teams.ready(weights), x, teams.empty_state(ROWS), steps=STEPS)
 
 
 # Names
@@ -91,7 +91,7 @@ def test_steps_one_by_one_are_the_window(name):
     window = values(teams, x)
     state = teams.empty_state(ROWS)
     for t in range(STEPS):
-        step, state = teams.step(weights, x[:, :, t], state)
+        step, state = teams.step(teams.ready(weights), x[:, :, t], state)
         torch.testing.assert_close(step, window[:, t], rtol=1e-4, atol=1e-5)
 
 
@@ -169,8 +169,10 @@ def test_an_empty_state_where_an_episode_begins_forgets_what_was_before():
     weights = teams.slots.gather(teams.structure.layout.views(teams.draw([3])))
     keep = torch.ones(2, STEPS, ROWS)
     keep[:, 3] = 0
-    whole = teams.window(weights, x, teams.empty_state(ROWS), keep, steps=STEPS)
-    behind = teams.window(weights, x[:, :, 3:], teams.empty_state(ROWS), steps=STEPS - 3)
+    whole = teams.window(teams.ready(weights), x, teams.empty_state(ROWS), keep, steps=STEPS)
+    behind = teams.window(
+        teams.ready(weights), x[:, :, 3:], teams.empty_state(ROWS), steps=STEPS - 3
+    )
     torch.testing.assert_close(whole[:, 3:], behind, rtol=1e-5, atol=1e-6)
 
 

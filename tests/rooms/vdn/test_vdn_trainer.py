@@ -51,8 +51,8 @@ def test_a_team_learns_the_same_alone_and_in_a_stack(env):
         alone = trainer_of([name], (seed,), env=env)
         go(alone, 14)
         np.testing.assert_allclose(together.sums[place], alone.sums[0], rtol=1e-5, atol=1e-9)
-        mine = together.learner.lanes(together.learner.weights)
-        for key, array in alone.learner.lanes(alone.learner.weights).items():
+        mine = together.learner.lanes()
+        for key, array in alone.learner.lanes().items():
             some = mine[key][2 * place : 2 * place + 2]
             torch.testing.assert_close(some, array, rtol=1e-4, atol=1e-5)
 

@@ -40,13 +40,13 @@ def _tanh(x: Any) -> Any:
 
 
 @within
-def _open(gates: Any, product: Any, units: Any) -> None:
-    """Add what the hidden values give and bend: one row of 4H."""
+def _open(gates: Any, bias: Any, units: Any) -> None:
+    """Add the bias and bend: one row of 4H."""
     half = F(0.5)
     for j in range(3 * units):
-        gates[j] = half + half * _tanh(half * (gates[j] + product[j]))
+        gates[j] = half + half * _tanh(half * (gates[j] + bias[j]))
     for j in range(3 * units, 4 * units):
-        gates[j] = _tanh(gates[j] + product[j])
+        gates[j] = _tanh(gates[j] + bias[j])
 
 
 @within
@@ -62,87 +62,100 @@ def _curve(cell: Any, curved: Any) -> None:
 
 
 @within
-def _show(gates: Any, curved: Any, hidden: Any, units: Any) -> None:
+def _show(gates: Any, curved: Any, hidden: Any, shown: Any, bend: Any) -> None:
+    units, zero = len(hidden), F(0.0)
     for j in range(units):
         hidden[j] = gates[2 * units + j] * curved[j]
+    for j in range(units):
+        shown[j] = max(hidden[j], zero) if bend else hidden[j]
 
 
 @bare
-def forward_step(t: int, gates: Any, product: Any, cells: Any, curved: Any, hiddens: Any) -> None:
+def forward_step(
+    t: int, gates: Any, bias: Any, cells: Any, curved: Any, hiddens: Any, shown: Any, bend: bool
+) -> None:
     """Take step `t` of a window, in place.
 
     Args:
         t: number of the step.
-        gates: what inputs give, becomes the opened gates, [L, T, R, 4H].
-        product: what hidden values give, [L, R, 4H].
-        cells: entry t is read and t + 1 written, [L, T + 1, R, H].
-        curved: entry t becomes tanh of the new cell, [L, T, R, H].
-        hiddens: entry t + 1 is written, [L, T + 1, R, H].
+        gates: entry t holds both products and becomes the opened gates, [T, L, R, 4H].
+        bias: [L, 4H].
+        cells: entry t is read and t + 1 written, [T + 1, L, R, H].
+        curved: entry t becomes tanh of the new cell, [T, L, R, H].
+        hiddens: entry t + 1 is written, [T + 1, L, R, H].
+        shown: step t becomes the hidden values too, [L, T, R, H].
+        bend: show hidden values cut off at 0.
     """
     units = cells.shape[3]
-    for lane in range(gates.shape[0]):
+    for lane in range(gates.shape[1]):
         for row in range(gates.shape[2]):
-            gate, curve = gates[lane, t, row], curved[lane, t, row]
-            cell = cells[lane, t + 1, row]
-            _open(gate, product[lane, row], units)
-            _move(gate, cells[lane, t, row], cell, units)
+            gate, curve = gates[t, lane, row], curved[t, lane, row]
+            cell = cells[t + 1, lane, row]
+            _open(gate, bias[lane], units)
+            _move(gate, cells[t, lane, row], cell, units)
             _curve(cell, curve)
-            _show(gate, curve, hiddens[lane, t + 1, row], units)
+            _show(gate, curve, hiddens[t + 1, lane, row], shown[lane, t, row], bend)
 
 
 @bare
 def only_forward(
-    t: int, projected: Any, product: Any, cells: Any, hiddens: Any, curve: Any
+    t: int, product: Any, bias: Any, cells: Any, hidden: Any, shown: Any, curve: Any, bend: bool
 ) -> None:
     """Take step `t` and keep no more than the new cell and hidden values.
 
     Args:
         t: number of the step.
-        projected: what inputs give, [L, T, R, 4H]; left as it is.
-        product: what hidden values give, becomes the opened gates, [L, R, 4H].
+        product: both products, becomes the opened gates, [L, R, 4H].
+        bias: [L, 4H].
         cells: before the step, become those after it, [L, R, H].
-        hiddens: entry t is written, [L, T, R, H].
+        hidden: is written, [L, R, H].
+        shown: step t becomes the hidden values too, [L, T, R, H].
         curve: room for one row, [H].
+        bend: show hidden values cut off at 0.
     """
     units = cells.shape[2]
     for lane in range(cells.shape[0]):
         for row in range(cells.shape[1]):
             gate, cell = product[lane, row], cells[lane, row]
-            _open(gate, projected[lane, t, row], units)
+            _open(gate, bias[lane], units)
             _move(gate, cell, cell, units)
             _curve(cell, curve)
-            _show(gate, curve, hiddens[lane, t, row], units)
+            _show(gate, curve, hidden[lane, row], shown[lane, t, row], bend)
 
 
 @bare
 def backward_step(
-    t: int, gates: Any, cells: Any, curved: Any, above: Any, to_hidden: Any, to_cell: Any,
-    slopes: Any, come: Any,
+    t: int, gates: Any, cells: Any, curved: Any, shown: Any, above: Any, to_hidden: Any,
+    to_cell: Any, slopes: Any, sums: Any, come: Any, bend: bool,
 ) -> None:  # fmt: skip
     """Take step `t` back: from what is above to the slopes of the gates before bending.
 
     Args:
         t: number of the step.
-        gates: opened, [L, T, R, 4H].
-        cells: [L, T + 1, R, H].
-        curved: [L, T, R, H].
-        above: gradient of hidden values from outside the window, [L, T, R, H].
+        gates: opened, [T, L, R, 4H].
+        cells: [T + 1, L, R, H].
+        curved: [T, L, R, H].
+        shown: hidden values as they were shown, [L, T, R, H].
+        above: gradient of what was shown, [L, T, R, H].
         to_hidden: gradient from the step after, [L, R, H]; left as it is.
         to_cell: gradient of the cell from the step after, becomes that for the step before,
             [L, R, H].
-        slopes: entry t is written, [L, T, R, 4H].
+        slopes: is written, [L, R, 4H].
+        sums: slopes of all rows are added, the gradient of the bias, [L, 4H].
         come: room for one row, [H].
+        bend: hidden values were shown cut off at 0.
     """
     units = cells.shape[3]
-    one = F(1.0)
-    for lane in range(gates.shape[0]):
+    one, zero = F(1.0), F(0.0)
+    for lane in range(gates.shape[1]):
+        total = sums[lane]
         for row in range(gates.shape[2]):
-            gate, slope = gates[lane, t, row], slopes[lane, t, row]
-            curve, cell = curved[lane, t, row], cells[lane, t, row]
-            outer, inner = above[lane, t, row], to_hidden[lane, row]
+            gate, slope = gates[t, lane, row], slopes[lane, row]
+            curve, cell = curved[t, lane, row], cells[t, lane, row]
+            outer, inner, there = above[lane, t, row], to_hidden[lane, row], shown[lane, t, row]
             carried = to_cell[lane, row]
             for j in range(units):
-                come[j] = outer[j] + inner[j]
+                come[j] = inner[j] + (outer[j] if there[j] > zero or not bend else zero)
             for j in range(units):
                 o = gate[2 * units + j]
                 slope[2 * units + j] = come[j] * curve[j] * o * (one - o)
@@ -157,3 +170,5 @@ def backward_step(
                 slope[units + j] = carried[j] * cell[j] * f * (one - f)
             for j in range(units):
                 carried[j] *= gate[units + j]
+            for j in range(4 * units):
+                total[j] += slope[j]

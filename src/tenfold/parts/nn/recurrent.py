@@ -1,23 +1,26 @@
 """LSTM over a short window with a backward pass written by hand, for stacks of lanes.
 
-    [i f o] = sigmoid(a_i, a_f, a_o),  u = tanh(a_u),  a = x W_x + b + h' W_h
+    [i f o] = sigmoid(a_i, a_f, a_o),  u = tanh(a_u),  a = x W_x + h' W_h + b
     c = f c' + i u,                    h = o tanh(c)
 
-(Hochreiter and Schmidhuber 1997; Gers et al. 2000.) The projection of inputs and the gradients of
-weights are single products over all steps; only the recursion through W_h goes step by step.
+(Hochreiter and Schmidhuber 1997; Gers et al. 2000.) On a CPU a step of all lanes stays in cache:
+both products, compiled loops for the rest, and in the backward pass the share of this step in the
+gradients of weights. One product over all steps would write and read its result through memory.
+Elsewhere launches cost more than memory, and the projection of inputs is one product.
 (rooms triad, vdn, ctf)
 
-L lanes, T steps, R rows, H units.
+L lanes, T steps, R rows, W inputs, H units.
 """
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, unflatten
 
-from tenfold.parts.nn.stack import compiled_loops
+from tenfold.parts.nn.stack import affine, compiled_loops
 
 
 class LstmState(NamedTuple):
@@ -27,14 +30,167 @@ class LstmState(NamedTuple):
     cell: Tensor
 
 
-def lstm_step(projected: Tensor, weight: Tensor, state: LstmState) -> LstmState:
+class LstmWeights(NamedTuple):
+    """Weights of each lane, gates in the order input, forget, output, candidate."""
+
+    inputs: Tensor
+    """W_x, [L, W, 4H]."""
+    hidden: Tensor
+    """W_h, [L, H, 4H]."""
+    bias: Tensor
+    """[L, 4H]."""
+
+
+def lstm_step(x: Tensor, weights: LstmWeights, state: LstmState) -> LstmState:
     """Take one step without keeping anything for a backward pass.
 
     Args:
-        projected: x W_x + b, [L, R, 4H], gates in the order input, forget, output, candidate.
-        weight: W_h, [L, H, 4H].
+        x: inputs, [L, R, W].
+        weights: of each lane.
         state: before the step.
     """
+    loops = compiled_loops("lstm_loops", x)
+    if not loops:
+        gates = torch.bmm(x, weights.inputs).add_(weights.bias.unsqueeze(1))
+        return _step(gates, weights.hidden, state)
+    hidden, cell = torch.empty_like(state.hidden), state.cell.clone()
+    product = torch.bmm(x, weights.inputs).baddbmm_(state.hidden, weights.hidden)
+    room = product.new_empty(cell.shape[-1])
+    shown = hidden.unsqueeze(1)
+    loops.only_forward(0, *_arrays(product, weights.bias, cell, hidden, shown, room), False)
+    return LstmState(hidden, cell)
+
+
+def lstm_window(
+    x: Tensor,
+    weights: LstmWeights,
+    state: LstmState,
+    keep: Tensor | None = None,
+    *,
+    bend: bool = False,
+) -> Tensor:
+    """Return the hidden values of all steps, [L, T, R, H].
+
+    Gradients go to `x` and `weights`; none goes back to the state before the window.
+
+    Args:
+        x: inputs, [L, T, R, W].
+        weights: of each lane.
+        state: before the first step.
+        keep: 0 where a step is the first of an episode and begins with an empty state, else 1,
+            [L, T, R]; None: no episode begins.
+        bend: apply ReLU to what is returned; the recursion goes on with the hidden values.
+    """
+    if keep is not None:
+        keep = keep.unsqueeze(-1)
+    loops = compiled_loops("lstm_loops", x)
+    learning = torch.is_grad_enabled() and (
+        x.requires_grad or any(weight.requires_grad for weight in weights)
+    )
+    if loops and not learning:
+        return _unroll_in_cache(loops, x, weights, state, keep, bend)
+    if loops:
+        shown: Tensor = _Window.apply(  # type: ignore[no-untyped-call]
+            x, *weights, *state, keep, bend
+        )
+        return shown
+    projected = unflatten(affine(x.flatten(1, 2), weights.inputs, weights.bias), 1, x.shape[1:3])
+    if learning:
+        hidden: Tensor = _PlainWindow.apply(  # type: ignore[no-untyped-call]
+            projected, weights.hidden, *state, keep
+        )
+    else:
+        hidden = _unroll(projected, weights.hidden, state, keep)
+    return hidden.relu() if bend else hidden
+
+
+# On a CPU: step by step, in cache
+
+
+def _unroll_in_cache(
+    loops: ModuleType, x: Tensor, weights: LstmWeights, state: LstmState, keep: Tensor | None,
+    bend: bool,
+) -> Tensor:  # fmt: skip
+    """Return the hidden values of all steps and keep nothing else."""
+    lanes, steps, rows, _ = x.shape
+    hidden, cell = state.hidden.clone(), state.cell.clone()
+    units = hidden.shape[-1]
+    shown = x.new_empty(lanes, steps, rows, units)
+    product, room = x.new_empty(lanes, rows, 4 * units), x.new_empty(units)
+    arrays = _arrays(product, weights.bias, cell, hidden, shown, room)
+    for t in range(steps):
+        if keep is not None:
+            hidden.mul_(keep[:, t])
+            cell.mul_(keep[:, t])
+        torch.bmm(x[:, t], weights.inputs, out=product).baddbmm_(hidden, weights.hidden)
+        loops.only_forward(t, *arrays, bend)
+    return shown
+
+
+class _Window(torch.autograd.Function):
+    """The whole window as one operation; time comes first in what is kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, inputs: Tensor, weight: Tensor, bias: Tensor, hidden: Tensor,
+        cell: Tensor, keep: Tensor | None, bend: bool,
+    ) -> Tensor:  # fmt: skip
+        loops = compiled_loops("lstm_loops", x)
+        assert loops, "chosen by lstm_window"
+        lanes, steps, rows, _ = x.shape
+        units = weight.shape[1]
+        gates = x.new_empty(steps, lanes, rows, 4 * units)
+        # Entry t is what step t begins with; where no episode begins it is what t - 1 left.
+        hiddens = x.new_empty(steps + 1, lanes, rows, units)
+        cells = torch.empty_like(hiddens)
+        curved = x.new_empty(steps, lanes, rows, units)
+        shown = x.new_empty(lanes, steps, rows, units)
+        hiddens[0], cells[0] = hidden, cell
+        arrays = _arrays(gates, bias, cells, curved, hiddens, shown)
+        for t in range(steps):
+            if keep is not None:
+                # Cells after a step are needed bent only, which is done; so they may change.
+                hiddens[t].mul_(keep[:, t])
+                cells[t].mul_(keep[:, t])
+            torch.bmm(x[:, t], inputs, out=gates[t]).baddbmm_(hiddens[t], weight)
+            loops.forward_step(t, *arrays, bend)
+        ctx.bend = bend
+        ctx.save_for_backward(x, inputs, weight, gates, hiddens, cells, curved, shown, keep)
+        return shown
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, inputs, weight, gates, hiddens, cells, curved, shown, keep = ctx.saved_tensors
+        loops = compiled_loops("lstm_loops", x)
+        assert loops, "chosen by lstm_window"
+        above = gradients[0].contiguous()
+        slopes = torch.empty_like(gates[0])
+        to_hidden, to_cell = torch.zeros_like(hiddens[0]), torch.zeros_like(hiddens[0])
+        to_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        for_inputs, for_weight = torch.zeros_like(inputs), torch.zeros_like(weight)
+        for_bias = weight.new_zeros(len(weight), weight.shape[2])
+        turned, turned_inputs = weight.mT.contiguous(), inputs.mT.contiguous()
+        room = weight.new_empty(weight.shape[1])
+        arrays = _arrays(
+            gates, cells, curved, shown, above, to_hidden, to_cell, slopes, for_bias, room
+        )
+        for t in reversed(range(len(gates))):
+            loops.backward_step(t, *arrays, ctx.bend)
+            for_weight.baddbmm_(hiddens[t].mT, slopes)
+            for_inputs.baddbmm_(x[:, t].mT, slopes)
+            if to_x is not None:
+                to_x[:, t] = torch.bmm(slopes, turned_inputs)
+            torch.bmm(slopes, turned, out=to_hidden)
+            if keep is not None:
+                to_hidden.mul_(keep[:, t])
+                to_cell.mul_(keep[:, t])
+        return to_x, for_inputs, for_weight, for_bias, None, None, None, None
+
+
+# Anywhere: one projection of all inputs
+
+
+def _step(projected: Tensor, weight: Tensor, state: LstmState) -> LstmState:
     units = weight.shape[1]
     gates = torch.baddbmm(projected, state.hidden, weight)
     opened = gates[..., : 3 * units].sigmoid_()
@@ -44,146 +200,78 @@ def lstm_step(projected: Tensor, weight: Tensor, state: LstmState) -> LstmState:
     return LstmState(out * cell.tanh(), cell)
 
 
-def lstm_window(
-    projected: Tensor,
-    weight: Tensor,
-    state: LstmState,
-    keep: Tensor | None = None,
-    *,
-    reuse: bool = False,
-) -> Tensor:
-    """Return the hidden values of all steps, [L, T, R, H].
-
-    Gradients go to `projected` and `weight`; none goes back to the state before the window.
-
-    Args:
-        projected: x W_x + b, [L, T, R, 4H], gates in the order input, forget, output, candidate.
-        weight: W_h, [L, H, 4H].
-        state: before the first step.
-        keep: 0 where a step is the first of an episode and begins with an empty state, else 1,
-            [L, T, R]; None: no episode begins.
-        reuse: `projected` may be written over, because nothing else will read it.
-    """
-    if keep is not None:
-        keep = keep.unsqueeze(-1)
-    if not (torch.is_grad_enabled() and (projected.requires_grad or weight.requires_grad)):
-        return _unroll(projected, weight, state, keep)
-    hidden: Tensor = _Window.apply(  # type: ignore[no-untyped-call]
-        projected, weight, state.hidden, state.cell, keep, reuse
-    )
-    return hidden
-
-
 def _unroll(projected: Tensor, weight: Tensor, state: LstmState, keep: Tensor | None) -> Tensor:
     """Return the hidden values of all steps and keep nothing else."""
     lanes, steps, rows, width = projected.shape
     hiddens = projected.new_empty(lanes, steps, rows, width // 4)
-    loops = compiled_loops("lstm_loops", projected)
-    if not loops:
-        for t in range(steps):
-            if keep is not None:
-                state = LstmState(state.hidden * keep[:, t], state.cell * keep[:, t])
-            state = lstm_step(projected[:, t], weight, state)
-            hiddens[:, t] = state.hidden
-        return hiddens
-    hidden, cell = state.hidden.contiguous(), state.cell.clone()
-    product = projected.new_empty(lanes, rows, width)
-    room = projected.new_empty(width // 4)
-    projected = projected.contiguous()
     for t in range(steps):
         if keep is not None:
-            hidden = hidden * keep[:, t]
-            cell.mul_(keep[:, t])
-        torch.bmm(hidden, weight, out=product)
-        loops.only_forward(t, *_arrays(projected, product, cell, hiddens, room))
-        hidden = hiddens[:, t]
+            state = LstmState(state.hidden * keep[:, t], state.cell * keep[:, t])
+        state = _step(projected[:, t], weight, state)
+        hiddens[:, t] = state.hidden
     return hiddens
 
 
-class _Window(torch.autograd.Function):
-    """The whole window as one operation."""
+class _PlainWindow(torch.autograd.Function):
+    """The recursion as one operation; only it goes step by step."""
 
     @staticmethod
     def forward(
         ctx: Any, projected: Tensor, weight: Tensor, hidden: Tensor, cell: Tensor,
-        keep: Tensor | None, reuse: bool,
+        keep: Tensor | None,
     ) -> Tensor:  # fmt: skip
         lanes, steps, rows, width = projected.shape
         units = width // 4
-        loops = compiled_loops("lstm_loops", projected)
         gates = torch.empty_like(projected)
-        if loops:
-            gates = projected.detach() if reuse else projected.clone()
         # Entry t is what step t begins with; where no episode begins it is what t - 1 left.
         hiddens = projected.new_empty(lanes, steps + 1, rows, units)
         cells = torch.empty_like(hiddens)
         curved = projected.new_empty(lanes, steps, rows, units)
         left = hiddens[:, 1:] if keep is None else torch.empty_like(curved)
-        product = projected.new_empty(lanes, rows, width)
         hiddens[:, 0], cells[:, 0] = hidden, cell
         for t in range(steps):
             if keep is not None:
                 # Cells after a step are needed bent only, which is done; so they may change.
                 hiddens[:, t].mul_(keep[:, t])
                 cells[:, t].mul_(keep[:, t])
-            torch.bmm(hiddens[:, t], weight, out=product)
-            if loops:
-                loops.forward_step(t, *_arrays(gates, product, cells, curved, hiddens))
-            else:
-                _forward_step(t, projected, gates, product, cells, curved, hiddens)
+            gate = torch.baddbmm(projected[:, t], hiddens[:, t], weight, out=gates[:, t])
+            gate[..., : 3 * units].sigmoid_()
+            gate[..., 3 * units :].tanh_()
+            entering, kept, out, candidate = gate.chunk(4, dim=-1)
+            after = torch.mul(kept, cells[:, t], out=cells[:, t + 1])
+            after.addcmul_(entering, candidate)
+            torch.tanh(after, out=curved[:, t])
+            torch.mul(out, curved[:, t], out=hiddens[:, t + 1])
             if keep is not None:
                 left[:, t] = hiddens[:, t + 1]
         ctx.save_for_backward(weight, gates, hiddens, cells, curved, keep)
         return left
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         (above,) = gradients
         weight, gates, hiddens, cells, curved, keep = ctx.saved_tensors
         lanes, steps, rows, units = above.shape
-        loops = compiled_loops("lstm_loops", above)
-        above = above.contiguous()
         slopes = torch.empty_like(gates)
         to_hidden = above.new_zeros(lanes, rows, units)
         to_cell = torch.zeros_like(to_hidden)
         turned = weight.mT.contiguous()
-        room = above.new_empty(units)
         for t in reversed(range(steps)):
-            if loops:
-                arrays = _arrays(gates, cells, curved, above, to_hidden, to_cell, slopes, room)
-                loops.backward_step(t, *arrays)
-            else:
-                _backward_step(t, gates, cells, curved, above, to_hidden, to_cell, slopes)
+            _step_back(t, gates, cells, curved, above, to_hidden, to_cell, slopes)
             torch.bmm(slopes[:, t], turned, out=to_hidden)
             if keep is not None:
                 to_hidden.mul_(keep[:, t])
                 to_cell.mul_(keep[:, t])
         before = hiddens[:, :-1].reshape(lanes, steps * rows, units)
         for_weight = before.mT @ slopes.reshape(lanes, steps * rows, 4 * units)
-        return slopes, for_weight, None, None, None, None
+        return slopes, for_weight, None, None, None
 
 
-def _forward_step(
-    t: int, projected: Tensor, gates: Tensor, product: Tensor, cells: Tensor, curved: Tensor,
-    hiddens: Tensor,
-) -> None:  # fmt: skip
-    """Take step `t` without compiled loops; see `lstm_loops.forward_step`."""
-    units = cells.shape[-1]
-    gate = torch.add(projected[:, t], product, out=gates[:, t])
-    gate[..., : 3 * units].sigmoid_()
-    gate[..., 3 * units :].tanh_()
-    entering, kept, out, candidate = gate.chunk(4, dim=-1)
-    cell = torch.mul(kept, cells[:, t], out=cells[:, t + 1])
-    cell.addcmul_(entering, candidate)
-    torch.tanh(cell, out=curved[:, t])
-    torch.mul(out, curved[:, t], out=hiddens[:, t + 1])
-
-
-def _backward_step(
+def _step_back(
     t: int, gates: Tensor, cells: Tensor, curved: Tensor, above: Tensor, to_hidden: Tensor,
     to_cell: Tensor, slopes: Tensor,
 ) -> None:  # fmt: skip
-    """Take step `t` back without compiled loops; see `lstm_loops.backward_step`."""
+    """Take step `t` back; see `lstm_loops.backward_step`."""
     units = cells.shape[-1]
     entering, kept, out, candidate = gates[:, t].chunk(4, dim=-1)
     to_entering, to_kept, to_out, to_candidate = slopes[:, t].chunk(4, dim=-1)
@@ -202,4 +290,4 @@ def _backward_step(
 
 
 def _arrays(*tensors: Tensor) -> list[Any]:
-    return [tensor.detach().numpy() for tensor in tensors]
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]

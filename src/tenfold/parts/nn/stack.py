@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -131,6 +131,18 @@ class Slots:
             return arrays
         return {name: array.index_select(0, self.lanes) for name, array in arrays.items()}
 
+    def add_up(self, arrays: Arrays) -> Arrays:
+        """Return sums over the lanes of each slot, [S, *size], of arrays [L, *size].
+
+        This is how gradients of gathered weights become those of slots.
+        """
+        if self._plain:
+            return arrays
+        return {
+            name: array.new_zeros(self.count, *array.shape[1:]).index_add_(0, self.lanes, array)
+            for name, array in arrays.items()
+        }
+
     def to(self, device: torch.device | str) -> Slots:
         """Return the same on another device."""
         return Slots(self.lanes.to(device), self.groups.to(device))
@@ -150,21 +162,26 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor, *, bend: bool = False) -> Te
     Returns:
         [L, M, outputs], contiguous.
     """
+    if not torch.is_grad_enabled():
+        return _affine(x, weight, bias, bend)
     out: Tensor = _Affine.apply(x, weight, bias, bend)  # type: ignore[no-untyped-call]
     return out
+
+
+def _affine(x: Tensor, weight: Tensor, bias: Tensor, bend: bool) -> Tensor:
+    out = torch.bmm(x, weight)
+    loops = compiled_loops("dense_loops", out)
+    if loops:
+        loops.add_bias(out.numpy(), bias.detach().contiguous().numpy(), bend)
+        return out
+    out.add_(bias.unsqueeze(1))
+    return out.relu_() if bend else out
 
 
 class _Affine(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, bend: bool) -> Tensor:
-        out = torch.bmm(x, weight)
-        loops = compiled_loops("dense_loops", out)
-        if loops:
-            loops.add_bias(out.numpy(), bias.detach().contiguous().numpy(), bend)
-        else:
-            out.add_(bias.unsqueeze(1))
-            if bend:
-                out.relu_()
+        out = _affine(x, weight, bias, bend)
         ctx.bend = bend
         ctx.save_for_backward(x, weight, out if bend else None)
         return out
@@ -197,6 +214,11 @@ def compiled_loops(name: str, like: Tensor) -> ModuleType | None:
     """
     if like.device.type != "cpu" or like.dtype != torch.float32 or find_obstacle():
         return None
+    return _module(name)
+
+
+@cache
+def _module(name: str) -> ModuleType:
     return import_module(f"tenfold.parts.nn.{name}")
 
 

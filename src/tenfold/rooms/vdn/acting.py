@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, unflatten
 
+from tenfold.engine.kernel import find_obstacle
 from tenfold.parts.nn.recurrent import LstmState
-from tenfold.parts.nn.stack import Arrays
 from tenfold.parts.rl.batch import BatchSpec
 from tenfold.parts.rl.draws import Draws
 from tenfold.parts.rl.explore import epsilon_greedy
 from tenfold.parts.rl.rollout import Choice, Memory, Seen
 from tenfold.rooms.vdn.learner import Learner
+from tenfold.rooms.vdn.loops import turn_bytes
 from tenfold.rooms.vdn.model import split_joint
 
-BYTE = 1 / 255
+BYTE = np.float32(1 / 255)
 """Bytes are scaled to [0, 1]."""
 
 
@@ -51,8 +53,6 @@ class Actor:
         self.learner, self.spec = learner, spec
         self.copies = spec.copies // learner.teams.count
         self.epsilon = 1.0
-        self._version = -1
-        self._weights: Arrays = {}
         structure = learner.teams.structure
         self._choosers = 1 if structure.joint else structure.agents
         self._draws = Draws(seeds, "vdn", stream, shape=(self.copies, self._choosers, 2))
@@ -84,16 +84,10 @@ class Actor:
     def values(self, seen: Seen, memory: Memory) -> tuple[Tensor, Memory]:
         """Return action values [K, C, d, A], or [K, C, 1, A^d], and the memory after."""
         teams = self.learner.teams
-        flat = torch.from_numpy(np.ascontiguousarray(seen.observation)).flatten(2)
-        # [B, d, n] to [K, d, C, n].
-        x = unflatten(flat, 0, (teams.count, self.copies)).transpose(1, 2)
-        x = as_inputs(x, self.learner)
+        whole = np.ascontiguousarray(seen.observation)
+        x = as_inputs(whole.reshape(teams.count, self.copies, 1, *whole.shape[1:]), self.learner)
         state = LstmState(*(self._to_lanes(memory[name]) for name in ("hidden", "cell")))
-        if self._version != self.learner.version:
-            # Gathered once for all steps between two updates.
-            self._weights = self.learner.lanes(self.learner.weights)
-            self._version = self.learner.version
-        values, after = teams.step(self._weights, x, state)
+        values, after = teams.step(self.learner.ready(), x.squeeze(2), state)
         return values, {
             "hidden": self._to_copies(after.hidden), "cell": self._to_copies(after.cell)
         }  # fmt: skip
@@ -118,9 +112,24 @@ class Actor:
         return unflatten(value, 0, (-1, lanes)).transpose(1, 2).flatten(0, 1).contiguous()
 
 
-def as_inputs(x: Tensor, learner: Learner) -> Tensor:
-    """Return observations [K, ..., n] as contiguous inputs: bytes in [0, 1], others scaled."""
+def as_inputs(seen: NDArray[Any], learner: Learner) -> Tensor:
+    """Return observations as the first layer takes them: bytes in [0, 1], others scaled.
+
+    Args:
+        seen: [K, R, T, d, ...], C-contiguous.
+        learner: whose scales and device.
+
+    Returns:
+        [K, d, T, R, n], contiguous.
+    """
+    count, rows, steps, agents = seen.shape[:4]
+    flat = seen.reshape(count, rows, steps, agents, -1)
     device = learner.weights.device
+    if flat.dtype == np.uint8 and device.type == "cpu" and not find_obstacle():
+        out = torch.empty(count, agents, steps, rows, flat.shape[-1])
+        turn_bytes(flat, out.numpy(), BYTE)
+        return out
+    x = torch.from_numpy(flat).permute(0, 3, 2, 1, 4)
     if x.dtype == torch.uint8:
-        return x.contiguous().to(device).to(torch.float32).mul_(BYTE)
+        return x.contiguous().to(device).to(torch.float32).mul_(float(BYTE))
     return learner.scaled(x.to(device, torch.float32)).contiguous()

@@ -37,7 +37,7 @@ def make_plan(claim: Claim) -> Compare:
         ),
         "laptop": Compare(
             tasks=("fetch/open", "switch/corridor", "checkers/board"), seeds=(0, 1, 2, 3, 4),
-            updates=6_000, stack=10,
+            updates=6_000, stack=20,
         ),
         "full": Compare(
             preset="paper", archs=("ind.s",), tasks=SEVEN, seeds=tuple(range(10)),

@@ -117,6 +117,7 @@ def train_stack(stack: Stack) -> Json:
     """Train the teams of a stack and return their curves and figures."""
     cfg = stack.cfg
     compute = device.choose(cfg.device, threads=1)
+    device.apply(compute)
     archs = [arch_of(name) for name, _ in stack.teams]
     seeds = [seed for _, seed in stack.teams]
     batch = tasks.open_task(stack.task, copies=cfg.copies, seeds=seeds, episode=cfg.episode)

@@ -91,7 +91,7 @@ class Saved:
         learner.factor.copy_(self.factor)
         learner.frozen.copy_(learner.weights)
         learner.frozen_mixing.copy_(learner.mixing)
-        learner.version += 1
+        learner.forget()
 
     def learner(self, cfg: Train | None = None) -> Learner:
         """Return a learner with these weights, to act with or to train on."""

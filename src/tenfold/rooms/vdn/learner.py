@@ -20,7 +20,7 @@ from tenfold.parts.nn.stack import Adam, Arrays
 from tenfold.parts.rl.targets import Bootstrap, bootstrap
 from tenfold.rooms.vdn import method
 from tenfold.rooms.vdn.config import Learning
-from tenfold.rooms.vdn.model import Teams, join_actions, mix
+from tenfold.rooms.vdn.model import Ready, Teams, join_actions, mix
 
 MOST = 10.0
 """Largest observation after scaling."""
@@ -90,8 +90,9 @@ class Learner:
         self.factor = torch.ones(teams.count, inputs, device=device)
         """And what they are multiplied by then, [K, n]."""
         self.updates = 0
-        self.version = 0
-        """Counts every change of weights, so that whoever keeps what follows from them knows."""
+        self._lanes: Arrays | None = None
+        self._ready: Ready | None = None
+        self._old: Ready | None = None
 
     def scaled(self, x: Tensor) -> Tensor:
         """Return observations [K, ..., n] as the first layer takes them, within +-`MOST`."""
@@ -99,18 +100,42 @@ class Learner:
         moved = (x - self.shift.view(size)).mul_(self.factor.view(size))
         return moved.clamp_(-MOST, MOST)
 
-    def lanes(self, flat: Tensor) -> Arrays:
-        """Return the weights of each lane."""
+    def lanes(self) -> Arrays:
+        """Return the trained weights of each lane, gathered once between two changes."""
+        if self._lanes is None:
+            self._lanes = self._gather(self.weights)
+        return self._lanes
+
+    def ready(self) -> Ready:
+        """Return the trained weights as networks take them."""
+        if self._ready is None:
+            self._ready = self.teams.ready(self.lanes())
+        return self._ready
+
+    def ready_frozen(self) -> Ready:
+        """Return the frozen weights as networks take them."""
+        if self._old is None:
+            self._old = self.teams.ready(self._gather(self.frozen))
+        return self._old
+
+    def forget(self, *, frozen: bool = True) -> None:
+        """Drop what follows from the weights; whoever changes them calls this."""
+        self._lanes = self._ready = None
+        if frozen:
+            self._old = None
+
+    def _gather(self, flat: Tensor) -> Arrays:
         return self.teams.slots.gather(self.teams.structure.layout.views(flat))
 
     def update(self, block: Block) -> Tensor:
         """Take one step of all teams; return each one's loss, [K]."""
         structure = self.teams.structure
-        weights = _leaves(structure.layout.views(self.weights))
+        # Gradients of lanes are added up afterwards: the weights were gathered to act already.
+        weights = _leaves(self.lanes())
         mixing = _leaves(structure.mixing.views(self.mixing))
         keep = self._per_lane(block.keep)
         values = self.teams.window(
-            self.teams.slots.gather(weights),
+            self.teams.ready(weights),
             block.observation,
             block.state,
             keep,
@@ -121,14 +146,15 @@ class Learner:
         losses = method.team_loss(self._trained(block, values, mixing), returns, block.paid.valid)
         # Teams are independent, so that the gradient of the sum is each one's own.
         found = torch.autograd.grad(losses.sum(), [*weights.values(), *mixing.values()])
-        self.adam.step(dict(zip(weights, found, strict=False)))
+        self.adam.step(self.teams.slots.add_up(dict(zip(weights, found, strict=False))))
         if structure.qmix:
             self.mixing_adam.step(dict(zip(mixing, found[len(weights) :], strict=True)))
         self.updates += 1
-        self.version += 1
-        if self.updates % self.cfg.copy_every == 0:
+        copied = self.updates % self.cfg.copy_every == 0
+        if copied:
             self.frozen.copy_(self.weights)
             self.frozen_mixing.copy_(self.mixing)
+        self.forget(frozen=copied)
         return losses.detach()
 
     def _per_lane(self, keep: Tensor | None) -> Tensor | None:
@@ -171,13 +197,13 @@ class Learner:
         structure, cfg = self.teams.structure, self.cfg
         many = block.observation.shape[2]
         values = self.teams.window(
-            self.lanes(self.frozen), block.observation, block.state, keep, steps=many
+            self.ready_frozen(), block.observation, block.state, keep, steps=many
         )[:, 1:]  # fmt: skip
         select = values
         if cfg.double:
             # The trained network's values after the window are not known: it is asked again.
             select = self.teams.window(
-                self.lanes(self.weights), block.observation, block.state, keep, steps=many
+                self.ready(), block.observation, block.state, keep, steps=many
             )[:, 1:]
         if structure.joint:
             after = _best(values, select, None).squeeze(3)
@@ -240,11 +266,13 @@ class Learner:
             }
             adam.load_state(some, values[name])
         self.updates = int(values["updates"])
-        self.version += 1
+        self.forget()
 
 
 def _best(values: Tensor, select: Tensor, legal: Tensor | None) -> Tensor:
     """Return the frozen network's value of the best action: [..., A] to [...]."""
+    if select is values and legal is None:
+        return values.amax(dim=-1)
     kind = Bootstrap.TARGET_Q if select is values else Bootstrap.DOUBLE_Q
     told = None if legal is None else legal.expand_as(values)
     return bootstrap(select, values, kind, legal=told)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tenfold.engine.kernel import Whole, within
+from tenfold.engine.kernel import Whole, bare, within
 from tenfold.engine.rng import stream
 
 
@@ -33,6 +33,24 @@ def counters(seed: int | Sequence[int], *path: str | int, copies: int) -> NDArra
         for each in seeds
     ]
     return np.concatenate(drawn)
+
+
+@bare
+def turn_bytes(seen: Any, out: Any, scale: Any) -> None:
+    """Write bytes as scaled numbers in the order of lanes, in one pass.
+
+    Args:
+        seen: [K, R, T, d, n] bytes.
+        out: is written, [K, d, T, R, n] float32.
+        scale: what bytes are multiplied by.
+    """
+    for team in range(seen.shape[0]):
+        for agent in range(seen.shape[3]):
+            for step in range(seen.shape[2]):
+                for row in range(seen.shape[1]):
+                    line, goal = seen[team, row, step, agent], out[team, agent, step, row]
+                    for k in range(len(line)):
+                        goal[k] = np.float32(line[k]) * scale
 
 
 @within

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, unflatten
 
-from tenfold.parts.nn.recurrent import LstmState, lstm_step, lstm_window
+from tenfold.parts.nn.recurrent import LstmState, LstmWeights, lstm_step, lstm_window
 from tenfold.parts.nn.stack import Arrays, Layout, Shape, Slots, affine, dense, lstm
 from tenfold.rooms.vdn.config import Arch
 
@@ -135,6 +136,20 @@ def own_first(x: Tensor) -> Tensor:
     return torch.cat([x.roll(-shift, dims=1) for shift in range(agents)], dim=-1)
 
 
+class Ready(NamedTuple):
+    """Weights of each lane as the passes take them; see `Teams.ready`."""
+
+    first: Tensor
+    """First layer without the part for roles, [L, n, e]."""
+    first_bias: Tensor
+    """[L, e], of a lane's role too."""
+    lstm: LstmWeights
+    head: Tensor
+    """[L, r, values of all heads]."""
+    head_bias: Tensor
+    """[L, values of all heads]."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Teams:
     """Forward passes of K teams; weights are given at each call, so that nothing is kept here."""
@@ -177,9 +192,39 @@ class Teams:
         zeros = torch.zeros(lanes, rows, self.structure.units, device=device)
         return LstmState(zeros, zeros.clone())
 
+    def ready(self, weights: Arrays) -> Ready:
+        """Return weights of each lane as the passes take them; gradients flow through.
+
+        The role's part of the first layer is the same in all rows, so it is part of the bias. A
+        dueling head's q = v + a - mean a is linear in what it reads: one layer does for both.
+        """
+        structure = self.structure
+        first, bias = weights["first.weight"], weights["first.bias"]
+        if not structure.central:
+            role = torch.bmm(self.roles.flatten(0, 1).unsqueeze(1), first[:, structure.inputs :])
+            first, bias = first[:, : structure.inputs], bias + role.squeeze(1)
+        head, head_bias = weights["advantage.weight"], weights["advantage.bias"]
+        if structure.dueling:
+            size = (structure.heads, structure.outputs)
+            parts = []
+            for whole, value in (
+                (head, weights["value.weight"]), (head_bias, weights["value.bias"])
+            ):  # fmt: skip
+                apart = unflatten(whole, -1, size)
+                level = value - apart.mean(dim=-1)
+                parts.append((apart + level.unsqueeze(-1)).flatten(-2))
+            head, head_bias = parts
+        return Ready(
+            first=first,
+            first_bias=bias,
+            lstm=LstmWeights(*(weights[f"lstm.{name}"] for name in LstmWeights._fields)),
+            head=head,
+            head_bias=head_bias,
+        )
+
     def window(
         self,
-        weights: Arrays,
+        ready: Ready,
         x: Tensor,
         state: LstmState,
         keep: Tensor | None = None,
@@ -189,7 +234,7 @@ class Teams:
         """Return action values of all steps.
 
         Args:
-            weights: of each lane.
+            ready: weights of each lane.
             x: observations, [K, d, T, R, n], roles not among them.
             state: before the first step.
             keep: 0 where a step begins an episode, [L, T, R]; None: nowhere.
@@ -199,62 +244,46 @@ class Teams:
             [K, T, R, d, A]; of a combinatorial team [K, T, R, 1, A^d].
         """
         rows = x.shape[3]
-        projected = self._projected(weights, x.flatten(2, 3), steps * rows)
+        seen = self._seen(ready, x.flatten(2, 3), steps * rows)
         keep = None if keep is None else keep[:, :steps]
-        hidden = lstm_window(
-            unflatten(projected, 1, (steps, rows)), weights["lstm.hidden"], state, keep,
-            reuse=True,
+        read = lstm_window(
+            unflatten(seen, 1, (steps, rows)), ready.lstm, state, keep, bend=True
         )  # fmt: skip
-        return unflatten(self._values(weights, hidden.flatten(1, 2)), 1, (steps, rows))
+        return unflatten(self._values(ready, read.flatten(1, 2)), 1, (steps, rows))
 
-    def step(self, weights: Arrays, x: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
+    def step(self, ready: Ready, x: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
         """Return action values of one step, [K, R, d, A], and the state after it.
 
         Args:
-            weights: of each lane.
+            ready: weights of each lane.
             x: observations, [K, d, R, n].
             state: before the step.
         """
-        after = lstm_step(self._projected(weights, x, x.shape[2]), weights["lstm.hidden"], state)
-        return self._values(weights, after.hidden), after
+        after = lstm_step(self._seen(ready, x, x.shape[2]), ready.lstm, state)
+        return self._values(ready, after.hidden.relu()), after
 
-    def _projected(self, parts: Arrays, x: Tensor, many: int) -> Tensor:
-        """Return what inputs give the LSTM, of the first M rows: [K, d, .., n] to [L, M, 4h]."""
+    def _seen(self, ready: Ready, x: Tensor, many: int) -> Tensor:
+        """Return what the LSTM sees in the first M rows: [K, d, .., n] to [L, M, w]."""
         count, agents = x.shape[:2]
-        weight, bias = parts["first.weight"], parts["first.bias"]
         if self.structure.central:
-            flat = affine(x[:, :, :many].flatten(1, 2), weight, bias, bend=True)
-            seen = unflatten(flat, 1, (agents, many)).transpose(1, 2).flatten(2)
-        else:
-            # The role's part of the first layer is the same in all rows: a bias of its own.
-            inputs = self.structure.inputs
-            role = torch.bmm(self.roles.flatten(0, 1).unsqueeze(1), weight[:, inputs:])
-            rows = x.flatten(0, 1)[:, :many]
-            seen = affine(rows, weight[:, :inputs], bias + role.squeeze(1), bend=True)
-            if self.structure.low:
-                seen = own_first(unflatten(seen, 0, (count, agents))).flatten(0, 1)
-        return affine(seen, parts["lstm.inputs"], parts["lstm.bias"])
+            flat = affine(x[:, :, :many].flatten(1, 2), ready.first, ready.first_bias, bend=True)
+            return unflatten(flat, 1, (agents, many)).transpose(1, 2).flatten(2)
+        rows = x.flatten(0, 1)[:, :many]
+        seen = affine(rows, ready.first, ready.first_bias, bend=True)
+        if self.structure.low:
+            seen = own_first(unflatten(seen, 0, (count, agents))).flatten(0, 1)
+        return seen
 
-    def _values(self, parts: Arrays, hidden: Tensor) -> Tensor:
-        """Return action values from LSTM outputs: [L, M, h] to [K, M, d or 1, A]."""
+    def _values(self, ready: Ready, read: Tensor) -> Tensor:
+        """Return action values from LSTM outputs after ReLU: [L, M, h] to [K, M, d or 1, A]."""
         structure, count = self.structure, self.count
-        read = hidden.relu()
         if structure.high:
             lanes = unflatten(read, 0, (count, structure.agents))
             read = own_first(lanes).flatten(0, 1)
-        weight, bias = parts["advantage.weight"], parts["advantage.bias"]
-        if structure.dueling:
-            # One product for both: a column of its own would take a third of the time.
-            weight = torch.cat([weight, parts["value.weight"]], dim=2)
-            bias = torch.cat([bias, parts["value.bias"]], dim=1)
-        both = affine(read, weight, bias)
-        wide = structure.heads * structure.outputs
-        values = unflatten(both[..., :wide], 2, (structure.heads, structure.outputs))
-        if structure.dueling:
-            values = values + (both[..., wide:] - values.mean(dim=-1)).unsqueeze(-1)
+        values = affine(read, ready.head, ready.head_bias)
         if structure.central:
-            return values
-        return unflatten(values.squeeze(2), 0, (count, structure.agents)).transpose(1, 2)
+            return unflatten(values, 2, (structure.heads, structure.outputs))
+        return unflatten(values, 0, (count, structure.agents)).transpose(1, 2)
 
     def to(self, device: torch.device | str) -> Teams:
         """Return the same on another device."""

@@ -203,7 +203,7 @@ def block_of(drawn: WindowBatch, learner: Learner) -> Block:
         drawn.alive[lane, row, steps] = finals.alive[closing]
         if drawn.legal is not None and finals.legal is not None:
             drawn.legal[lane, row, steps] = finals.legal[closing]
-    x = as_inputs(torch.from_numpy(seen).permute(0, 3, 2, 1, 4), learner)
+    x = as_inputs(seen, learner)
     ended = drawn.terminated | drawn.truncated
     inside = drawn.truncated.copy()
     inside[:, :, -1] = False
