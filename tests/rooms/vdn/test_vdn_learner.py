@@ -129,7 +129,7 @@ def test_illegal_actions_are_never_the_best_next_ones():
         q = learner.teams.window(
             learner.ready_frozen(), one.observation, one.state, steps=STEPS + 1
         )
-        told = learner._returns(one._replace(legal=only), None)
+        told = learner._returns(one._replace(legal=only), None, q[:, 1:])
     right = returns_of(one.paid, q[:, 1:, ..., 1].sum(dim=-1), gamma=0.99, trace=0.9)
     torch.testing.assert_close(told, right)
 
@@ -145,3 +145,23 @@ def test_a_team_that_diverges_stops_alone():
     assert torch.equal(views[0][0], views[1][0])
     assert not torch.equal(views[0][2], views[1][2])
     assert learner.adam.frozen.tolist() == [True, False]
+
+
+def test_double_q_learning_takes_frozen_values_of_what_the_trained_network_chooses(monkeypatch):
+    learner = learner_of(["v.s"], double=True, copy_every=1_000, rate=0.1)
+    one = block(learner.teams)
+    for _ in range(3):
+        learner.update(one)
+    with torch.no_grad():
+        trained, frozen = (
+            learner.teams.window(ready, one.observation, one.state, steps=STEPS + 1)[:, 1:]
+            for ready in (learner.ready(), learner.ready_frozen())
+        )
+    best = trained.argmax(-1, keepdim=True)
+    assert not torch.equal(best, frozen.argmax(-1, keepdim=True))
+    after = frozen.gather(-1, best).squeeze(-1).sum(-1)
+    told = []
+    asked = learner._returns
+    monkeypatch.setattr(learner, "_returns", lambda *given: told.append(asked(*given)) or told[0])
+    learner.update(one)
+    torch.testing.assert_close(told[0], returns_of(one.paid, after, gamma=0.99, trace=0.9))

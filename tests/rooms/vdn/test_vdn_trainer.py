@@ -40,7 +40,7 @@ def test_what_was_saved_goes_on_as_if_nothing_had_happened(name):
 
 
 @pytest.mark.parametrize(
-    "env", ["fetch/open", "switch/corridor", "checkers/board", "lbf/5x5-2p-1f"]
+    "env", ["fetch/open", "switch/corridor", "checkers/board", "lbf/5x5-2p-1f", "spread/2"]
 )
 def test_a_team_learns_the_same_alone_and_in_a_stack(env):
     names, seeds = ["ind", "v", "v.s.id"], (3, 4, 5)

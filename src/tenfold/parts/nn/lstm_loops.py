@@ -40,7 +40,7 @@ def _tanh(x: Any) -> Any:
 
 
 @within
-def _open(gates: Any, bias: Any, units: Any) -> None:
+def open_row(gates: Any, bias: Any, units: Any) -> None:
     """Add the bias and bend: one row of 4H."""
     half = F(0.5)
     for j in range(3 * units):
@@ -50,15 +50,25 @@ def _open(gates: Any, bias: Any, units: Any) -> None:
 
 
 @within
-def _move(gates: Any, before: Any, after: Any, units: Any) -> None:
+def move_row(gates: Any, before: Any, after: Any, units: Any) -> None:
+    """Write the new cell: one row of H."""
     for j in range(units):
         after[j] = gates[units + j] * before[j] + gates[j] * gates[3 * units + j]
 
 
 @within
-def _curve(cell: Any, curved: Any) -> None:
+def curve_row(cell: Any, curved: Any) -> None:
+    """Write tanh of a cell: one row of H."""
     for j in range(len(cell)):
         curved[j] = _tanh(cell[j])
+
+
+@within
+def cut_row(row: Any) -> None:
+    """Apply ReLU to a row in place."""
+    zero = F(0.0)
+    for j in range(len(row)):
+        row[j] = max(row[j], zero)
 
 
 @within
@@ -91,9 +101,9 @@ def forward_step(
         for row in range(gates.shape[2]):
             gate, curve = gates[t, lane, row], curved[t, lane, row]
             cell = cells[t + 1, lane, row]
-            _open(gate, bias[lane], units)
-            _move(gate, cells[t, lane, row], cell, units)
-            _curve(cell, curve)
+            open_row(gate, bias[lane], units)
+            move_row(gate, cells[t, lane, row], cell, units)
+            curve_row(cell, curve)
             _show(gate, curve, hiddens[t + 1, lane, row], shown[lane, t, row], bend)
 
 
@@ -117,9 +127,9 @@ def only_forward(
     for lane in range(cells.shape[0]):
         for row in range(cells.shape[1]):
             gate, cell = product[lane, row], cells[lane, row]
-            _open(gate, bias[lane], units)
-            _move(gate, cell, cell, units)
-            _curve(cell, curve)
+            open_row(gate, bias[lane], units)
+            move_row(gate, cell, cell, units)
+            curve_row(cell, curve)
             _show(gate, curve, hidden[lane, row], shown[lane, t, row], bend)
 
 

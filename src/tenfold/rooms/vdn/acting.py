@@ -20,9 +20,10 @@ from tenfold.parts.rl.batch import BatchSpec
 from tenfold.parts.rl.draws import Draws
 from tenfold.parts.rl.explore import epsilon_greedy
 from tenfold.parts.rl.rollout import Choice, Memory, Seen
-from tenfold.rooms.vdn.learner import Learner
+from tenfold.rooms.vdn.acting_loops import Networks, Rows, Scratch, act
+from tenfold.rooms.vdn.learner import MOST, Learner
 from tenfold.rooms.vdn.loops import turn_bytes
-from tenfold.rooms.vdn.model import split_joint
+from tenfold.rooms.vdn.model import Ready, split_joint
 
 BYTE = np.float32(1 / 255)
 """Bytes are scaled to [0, 1]."""
@@ -56,6 +57,8 @@ class Actor:
         structure = learner.teams.structure
         self._choosers = 1 if structure.joint else structure.agents
         self._draws = Draws(seeds, "vdn", stream, shape=(self.copies, self._choosers, 2))
+        self._ready: Ready | None = None
+        self._networks: Networks | None = None
 
     def memory(self) -> Memory:
         """Return the memory at the beginning of an episode, [B, lanes, h] each."""
@@ -66,19 +69,73 @@ class Actor:
 
     def __call__(self, seen: Seen, memory: Memory, step: int) -> Choice:
         """Choose an action for every agent of every copy."""
+        structure, device = self.learner.teams.structure, self.learner.weights.device
+        apart = not (structure.central or structure.low or structure.high)
+        if apart and device.type == "cpu" and not find_obstacle():
+            return self._act_by_rows(seen, memory, step)
         values, after = self.values(seen, memory)
         legal = self.legal(seen.legal)
         # In float64: a number just below 1 must not become 1.
         draws = torch.from_numpy(self._draws.at(step)).to(values.device)
         share = values.new_full((), self.epsilon)
         actions = epsilon_greedy(values, share, draws, legal=legal)
-        structure = self.learner.teams.structure
         if structure.joint:
             actions = split_joint(
                 actions.squeeze(2), agents=structure.agents, actions=structure.actions
             )
         whole = actions.reshape(self.spec.copies, structure.agents).cpu().numpy()
         return Choice(actions=whole, memory=after)
+
+    def _act_by_rows(self, seen: Seen, memory: Memory, step: int) -> Choice:
+        """Choose as `__call__` does, by one compiled loop."""
+        structure = self.learner.teams.structure
+        agents, units = structure.agents, structure.units
+        copies = self.spec.copies
+        own = None if self.learner.own is None else self.learner.own.numpy()
+        if seen.legal is None:
+            legal = np.ones((1, agents, structure.actions), np.bool_) if own is None else own[None]
+        else:
+            legal = seen.legal if own is None else seen.legal & own
+        hidden, cell = (
+            np.ascontiguousarray(torch.as_tensor(memory[name]).numpy())
+            for name in ("hidden", "cell")
+        )
+        rows = Rows(
+            seen=np.ascontiguousarray(seen.observation).reshape(copies, agents, -1),
+            hidden=hidden,
+            cell=cell,
+            new_hidden=np.empty_like(hidden),
+            new_cell=np.empty_like(cell),
+            legal=np.ascontiguousarray(legal),
+            draws=self._draws.at(step).reshape(copies, agents, 2),
+            actions=np.empty((copies, agents), np.int64),
+        )
+        scratch = Scratch(
+            *(np.empty((self.copies, size), np.float32) for size in (
+                structure.inputs, units, 4 * units, units, structure.actions
+            ))
+        )  # fmt: skip
+        act(self._laid_out(), rows, scratch, self.copies, self.epsilon, np.float32(MOST))
+        after = {
+            "hidden": torch.from_numpy(rows.new_hidden), "cell": torch.from_numpy(rows.new_cell)
+        }  # fmt: skip
+        return Choice(actions=rows.actions, memory=after)
+
+    def _laid_out(self) -> Networks:
+        """Return the trained weights as loops read them, anew when they have changed."""
+        learner = self.learner
+        ready = learner.ready()
+        if self._networks is not None and ready is self._ready:
+            return self._networks
+        size = (learner.teams.count, learner.teams.structure.inputs)
+        shift, factor = learner.shift.numpy(), learner.factor.numpy()
+        if self.spec.dtype == "uint8":
+            shift, factor = np.zeros(size, np.float32), np.full(size, BYTE)
+        weights = (ready.first, ready.first_bias, *ready.lstm, ready.head, ready.head_bias)
+        arrays = [weight.detach().contiguous().numpy() for weight in weights]
+        self._ready = ready
+        self._networks = Networks._make([*arrays, shift, factor])
+        return self._networks
 
     @torch.no_grad()
     def values(self, seen: Seen, memory: Memory) -> tuple[Tensor, Memory]:

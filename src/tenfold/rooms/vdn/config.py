@@ -173,8 +173,8 @@ class Train:
     """Train teams of one architecture on one task, several seeds as one stack."""
 
     env: str = "fetch/open"
-    """Task of the room, a text map GAME:FILE, lbf/8x8-2p-3f, mpe2:NAME, pettingzoo:MODULE:NAME,
-    gym:NAME, or FILE.py:FUNCTION."""
+    """Task of the room, a text map GAME:FILE, lbf/8x8-2p-3f, spread/3, mpe2:NAME,
+    pettingzoo:MODULE:NAME, gym:NAME, or FILE.py:FUNCTION."""
     arch: str = "v.s.id"
     """Architecture: ind, v, q or c, then s, id, l, h as wanted, joined by dots."""
     seeds: tuple[int, ...] = (0,)

@@ -133,17 +133,19 @@ class Learner:
         # Gradients of lanes are added up afterwards: the weights were gathered to act already.
         weights = _leaves(self.lanes())
         mixing = _leaves(structure.mixing.views(self.mixing))
-        keep = self._per_lane(block.keep)
+        keep, steps = self._per_lane(block.keep), block.action.shape[1]
+        # One step more says which actions the trained network would choose after the window.
         values = self.teams.window(
             self.teams.ready(weights),
             block.observation,
             block.state,
             keep,
-            steps=block.action.shape[1],
+            steps=steps + self.cfg.double,
         )
         with torch.no_grad():
-            returns = self._returns(block, keep)
-        losses = method.team_loss(self._trained(block, values, mixing), returns, block.paid.valid)
+            returns = self._returns(block, keep, values.detach()[:, 1:])
+        trained = self._trained(block, values[:, :steps], mixing)
+        losses = method.team_loss(trained, returns, block.paid.valid)
         # Teams are independent, so that the gradient of the sum is each one's own.
         found = torch.autograd.grad(losses.sum(), [*weights.values(), *mixing.values()])
         self.adam.step(self.teams.slots.add_up(dict(zip(weights, found, strict=False))))
@@ -192,19 +194,20 @@ class Learner:
         total = mix(self.teams.structure, mixing, own.flatten(1, 2), seen)
         return unflatten(total, 1, (steps, rows))
 
-    def _returns(self, block: Block, keep: Tensor | None) -> Tensor:
-        """Return the forward-view returns of the shape that `_trained` has."""
+    def _returns(self, block: Block, keep: Tensor | None, trained: Tensor) -> Tensor:
+        """Return the forward-view returns of the shape that `_trained` has.
+
+        Args:
+            block: windows.
+            keep: of each lane.
+            trained: the trained network's values after each step; used by double Q-learning only.
+        """
         structure, cfg = self.teams.structure, self.cfg
         many = block.observation.shape[2]
         values = self.teams.window(
             self.ready_frozen(), block.observation, block.state, keep, steps=many
         )[:, 1:]  # fmt: skip
-        select = values
-        if cfg.double:
-            # The trained network's values after the window are not known: it is asked again.
-            select = self.teams.window(
-                self.ready(), block.observation, block.state, keep, steps=many
-            )[:, 1:]
+        select = trained if cfg.double else values
         if structure.joint:
             after = _best(values, select, None).squeeze(3)
         else:

@@ -3,6 +3,7 @@
 fetch/open, switch/corridor, checkers/board, ...   the paper's games on our maps
 fetch:my-map.txt                                   the same on a map of yours
 lbf/8x8-2p-3f                                      level-based foraging, compiled
+spread/3                                           covering landmarks, compiled
 mpe2:NAME, pettingzoo:MODULE:FUNCTION, gym:NAME    other people's environments
 FILE.py:FUNCTION                                   yours, see `parts.rl.adapters.opening`
 """
@@ -25,6 +26,7 @@ from tenfold.rooms.vdn.config import MOST_JOINT, Arch
 from tenfold.rooms.vdn.foraging import ForagingBatch, find_foraging
 from tenfold.rooms.vdn.games.batch import GameBatch
 from tenfold.rooms.vdn.games.maps import Game, GameMap, find_task, list_tasks
+from tenfold.rooms.vdn.spread import SpreadBatch, find_spread
 
 GAMES: tuple[Game, ...] = get_args(Game)
 TRIED = 64
@@ -50,6 +52,8 @@ def open_task(
         return matrix.TwoStepBatch(name, copies=copies * len(seeds))
     if name.startswith("lbf/"):
         return ForagingBatch(find_foraging(name), copies=copies * len(seeds), seed=tuple(seeds))
+    if name.startswith("spread/"):
+        return SpreadBatch(find_spread(name), copies=copies * len(seeds), seed=tuple(seeds))
     found = find_map(name)
     if found is not None:
         return GameBatch(
@@ -106,7 +110,8 @@ def check_team(batch: EnvBatch, arch: Arch) -> None:
 
 def find_competition_of(name: str, *, seed: int, trusted: bool = True) -> str:
     """Return a warning if agents of a task compete; the room's own tasks never do."""
-    if name in matrix.GAMES or name.startswith("lbf/") or find_map(name) is not None:
+    own = name in matrix.GAMES or name.startswith(("lbf/", "spread/"))
+    if own or find_map(name) is not None:
         return ""
     return try_rewards(open_task(name, copies=1, seeds=(seed,), trusted=trusted), seed=seed)
 

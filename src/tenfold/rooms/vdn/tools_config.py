@@ -92,6 +92,9 @@ class Export:
     which: int = 0
     """Number of the team in the file, from 0."""
 
+    def __post_init__(self) -> None:
+        _check(1, 0.0, self.which)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:

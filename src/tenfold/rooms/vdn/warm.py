@@ -10,7 +10,7 @@ from tenfold.rooms.vdn import tasks
 from tenfold.rooms.vdn.config import Learning, arch_of
 from tenfold.rooms.vdn.trainer import Trainer
 
-TASKS = ("fetch/open", "switch/open", "checkers/board", "lbf/5x5-2p-1f")
+TASKS = ("fetch/open", "switch/open", "checkers/board", "lbf/5x5-2p-1f", "spread/2")
 
 
 def main() -> None:
