@@ -35,7 +35,7 @@ def chosen_by_operations(actor, seen, memory, step):
     return actions.reshape(len(seen.alive), -1).numpy(), after
 
 
-@pytest.mark.parametrize("env", ["fetch/open", "lbf/5x5-2p-1f", "spread/3"])
+@pytest.mark.parametrize("env", ["fetch/open", "lbf/5x5-2p-1f-masked", "spread/3"])
 @pytest.mark.parametrize("epsilon", [0.0, 0.4, 1.0])
 def test_actions_and_memory_are_those_of_the_operations(env, epsilon):
     trainer = trainer_of(env)
@@ -56,7 +56,7 @@ def test_actions_and_memory_are_those_of_the_operations(env, epsilon):
 
 
 def test_only_legal_actions_are_chosen_all_alike_at_random():
-    trainer = trainer_of("lbf/5x5-2p-1f", archs=("v.s",))
+    trainer = trainer_of("lbf/5x5-2p-1f-masked", archs=("v.s",))
     actor, place = trainer.actor, trainer.place
     actor.epsilon = 1.0
     legal = np.zeros((COPIES, 2, 6), np.bool_)
@@ -74,7 +74,7 @@ def test_only_legal_actions_are_chosen_all_alike_at_random():
 
 
 def test_a_diverged_team_still_chooses_legal_actions():
-    trainer = trainer_of("lbf/5x5-2p-1f", archs=("v.s",))
+    trainer = trainer_of("lbf/5x5-2p-1f-masked", archs=("v.s",))
     trainer.learner.weights.fill_(float("nan"))
     trainer.learner.forget()
     trainer.actor.epsilon = 0.0

@@ -18,7 +18,8 @@ NONE, NORTH, SOUTH, WEST, EAST, LOAD = range(6)
 
 def new_task(*at, foods, levels=None, **settings):
     """Return one copy of a 6 x 6 task with players (row, column) and foods {cell: level}."""
-    task = Foraging(rows=6, columns=6, players=len(at), foods=max(2, len(foods)), **settings)
+    size = {"rows": 6, "columns": 6, "players": len(at), "foods": max(2, len(foods))}
+    task = Foraging(**size, masked=True, **settings)
     batch = ForagingBatch(task, copies=1, seed=0)
     grid = np.zeros((6, 6), dtype=np.int64)
     for cell, level in foods.items():
@@ -52,7 +53,9 @@ def test_names_say_rows_columns_players_foods_whether_all_are_needed_and_sight()
     )
 
 
-@pytest.mark.parametrize("name", ["lbf/8x8-2p-3f", "lbf/9x5-3p-1f-coop", "lbf/10x10-3p-3f-2s"])
+@pytest.mark.parametrize(
+    "name", ["lbf/8x8-2p-3f", "lbf/9x5-3p-1f-coop", "lbf/10x10-3p-3f-2s-masked"]
+)
 def test_a_task_has_the_name_by_which_it_is_found(name):
     assert find_foraging(name).name == name
     assert ForagingBatch(find_foraging(name), copies=1, seed=0).spec.name == name
@@ -120,7 +123,7 @@ def test_rule_02_an_illegal_action_counts_as_none():
 
 
 def test_rule_02_a_batch_without_masks_says_that_all_may_be_chosen():
-    batch = ForagingBatch(Foraging(), copies=2, seed=0, masked=False)
+    batch = ForagingBatch(Foraging(), copies=2, seed=0)
     assert batch.legal() is None
     assert batch.step(np.zeros((2, 2), dtype=np.int64)).legal is None
 
@@ -302,7 +305,7 @@ def draw_actions(rng, legal):
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_random_steps_are_those_of_the_plain_twin(task):
     copies, loads, ends = 12, 0, np.zeros(2, dtype=int)
-    batch = ForagingBatch(task, copies=copies, seed=7)
+    batch = ForagingBatch(replace(task, masked=True), copies=copies, seed=7)
     twins = [PlainForaging(task, counter) for counter in batch.state()["random"]]
     seen, rng = batch.reset(), stream(0, "walk", task.name)
     for _ in range(400):
@@ -381,7 +384,7 @@ PEERED = [
 def test_random_steps_are_those_of_the_package(task):
     copies, loads, episodes = 8, 0, 0
     peers = [package_environment(task) for _ in range(copies)]
-    batch = ForagingBatch(task, copies=copies, seed=0)
+    batch = ForagingBatch(replace(task, masked=True), copies=copies, seed=0)
     rng = stream(3, "walk", task.name)
     seen = [peer.reset(seed=b)[0] for b, peer in enumerate(peers)]
     for b, peer in enumerate(peers):
@@ -416,7 +419,7 @@ def test_random_steps_are_those_of_the_package(task):
 
 
 def test_a_restored_state_goes_on_exactly_as_before():
-    task = Foraging(foods=2, limit_steps=15)
+    task = Foraging(foods=2, limit_steps=15, masked=True)
     batch, other = (ForagingBatch(task, copies=5, seed=seed) for seed in (1, 2))
     rng = stream(1, "walk")
     for _ in range(10):

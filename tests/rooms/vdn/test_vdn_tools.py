@@ -125,8 +125,8 @@ def test_an_explanation_names_contributions_and_laziness(finished, tmp_path, cap
     assert main([*words, "--steps", "40", "--copies", "4", "--json"]) == 0
     teams = json.loads(capsys.readouterr().out)["teams"]
     assert len(teams) == 2
-    assert all(team["lazy"] in ("yes", "no", "undecided") for team in teams)
-    assert all(len(team["contribution"]) == 2 for team in teams)
+    assert all(team["lazy"] in ("yes", "no", "undecided", "earns nothing") for team in teams)
+    assert all(team["contributions"] for team in teams)
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
@@ -210,7 +210,7 @@ def test_joint_actions_beyond_the_limit_are_refused_with_their_number(tmp_path):
 def test_code_that_only_a_saved_run_names_is_not_run(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("raise SystemExit('ran')", encoding="utf-8")
-    with pytest.raises(TenfoldError, match="not run unless you name it"):
+    with pytest.raises(TenfoldError, match="not run unless you say so"):
         tasks.open_task(f"{file}:make", copies=1, seeds=(0,), trusted=False)
 
 

@@ -40,7 +40,7 @@ def test_what_was_saved_goes_on_as_if_nothing_had_happened(name):
 
 
 @pytest.mark.parametrize(
-    "env", ["fetch/open", "switch/corridor", "checkers/board", "lbf/5x5-2p-1f", "spread/2"]
+    "env", ["fetch/open", "switch/corridor", "checkers/board", "lbf/5x5-2p-1f-masked", "spread/2"]
 )
 def test_a_team_learns_the_same_alone_and_in_a_stack(env):
     names, seeds = ["ind", "v", "v.s.id"], (3, 4, 5)
@@ -152,3 +152,12 @@ def test_rewards_of_agents_are_added_and_scaled():
     go(trainer, 1)
     assert (trainer.sample(0).paid.reward == 1.0).all()
     assert trainer.sums[0, :, 0].tolist() == [1.0, 1.0]
+
+
+def test_learning_fades_to_nothing_at_the_end():
+    trainer = trainer_of(["v"], (0,), updates=100)
+    told = []
+    for updates in (0, 70, 85, 99):
+        trainer.learner.updates = updates
+        told.append(trainer.pace())
+    assert told == pytest.approx([1.0, 1.0, 0.5, 1 / 30])

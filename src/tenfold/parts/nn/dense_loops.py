@@ -65,7 +65,7 @@ def add_rows(above: Any, sums: Any) -> None:
 @bare
 def move_adam(
     flat: Any, mean: Any, square: Any, gradient: Any, rates: Any, first: Any, second: Any,
-    epsilon: Any, grown: Any, spread: Any,
+    epsilon: Any, pace: Any, spread: Any,
 ) -> None:  # fmt: skip
     """Take one step of Adam in one pass; all arrays are [P] float32, the rest numbers.
 
@@ -78,7 +78,7 @@ def move_adam(
         first: decay of the mean.
         second: decay of the squares.
         epsilon: added to the root.
-        grown: 1 - first^steps.
+        pace: factor of all rates over 1 - first^steps.
         spread: 1 - second^steps.
     """
     one = np.float32(1.0)
@@ -88,4 +88,4 @@ def move_adam(
         s = second * square[k] + (one - second) * g * g
         mean[k] = m
         square[k] = s
-        flat[k] -= rates[k] * (m / grown) / (np.sqrt(s / spread) + epsilon)
+        flat[k] -= rates[k] * (m * pace) / (np.sqrt(s / spread) + epsilon)

@@ -263,8 +263,12 @@ class Adam:
         self._spread_rates()
 
     @torch.no_grad()
-    def step(self, gradients: Arrays) -> Tensor:
-        """Move by gradients [S, *size]; return the norm of each group's before clipping, [G]."""
+    def step(self, gradients: Arrays, *, pace: float = 1.0) -> Tensor:
+        """Move by gradients [S, *size], all rates multiplied by `pace`.
+
+        Returns:
+            The norm of each group's gradient before clipping, [G].
+        """
         self.steps += 1
         squares = torch.zeros(len(self.groups), dtype=self.flat.dtype, device=self.flat.device)
         for gradient in gradients.values():
@@ -285,23 +289,23 @@ class Adam:
             still = self.frozen[self.groups]
             for part in self._parts.values():
                 part[still] = 0.0
-        self._move()
+        self._move(pace)
         return norms
 
-    def _move(self) -> None:
+    def _move(self, pace: float) -> None:
         first, second = self.betas
         grown, spread = 1 - first**self.steps, 1 - second**self.steps
         loops = compiled_loops("dense_loops", self.flat)
         if loops:
             arrays = (self.flat, self.mean, self.square, self._gradient, self._rate)
-            numbers = (first, second, self.epsilon, grown, spread)
+            numbers = (first, second, self.epsilon, pace / grown, spread)
             loops.move_adam(*(x.numpy() for x in arrays), *(np.float32(x) for x in numbers))
             return
         self.mean.lerp_(self._gradient, 1 - first)
         self.square.mul_(second).addcmul_(self._gradient, self._gradient, value=1 - second)
         root = (self.square / spread).sqrt_().add_(self.epsilon)
         move = torch.div(self.mean, root, out=root).mul_(self._rate)
-        self.flat.sub_(move, alpha=1 / grown)
+        self.flat.sub_(move, alpha=pace / grown)
 
     def _spread_rates(self) -> None:
         """Write the rate of each number; it is 0 where a group is frozen."""

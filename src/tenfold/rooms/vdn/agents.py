@@ -11,6 +11,7 @@ torch.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,7 +44,7 @@ class Agent:
     actions: int
     """How many the agent has."""
     shape: tuple[int, ...]
-    """Of an observation."""
+    """Of an observation of this agent's own."""
     shift: Floats
     """Taken from an observation, [n]."""
     factor: Floats
@@ -59,13 +60,19 @@ class Agent:
         """Return the value of each action [A], and the memory after this observation.
 
         Raises:
-            TenfoldError: if the observation has another number of entries.
+            TenfoldError: if the observation has another number of entries, or some are no numbers.
         """
         arrays = self.arrays
         given = np.asarray(observation, np.float32).reshape(-1)
-        if len(given) > len(self.shift):
+        if len(given) != math.prod(self.shape):
             raise TenfoldError(
-                f"an observation of {len(given)} numbers; {self.name} takes {len(self.shift)}"
+                f"an observation of {len(given)} numbers, but {self.name} takes "
+                f"{math.prod(self.shape)}; give what this agent saw in training, and no other's"
+            )
+        if not np.isfinite(given).all():
+            raise TenfoldError(
+                f"an observation of {self.name} with {given[~np.isfinite(given)][0]} in it; mend "
+                "what makes observations"
             )
         x = np.zeros(len(self.shift), np.float32)
         x[: len(given)] = given

@@ -134,6 +134,8 @@ class Learning:
     """Windows that it must hold before learning begins."""
     rate: float = 1e-3
     """Learning rate of Adam."""
+    fade: float = 0.3
+    """Share of the updates, the last ones, over which that falls to 0; 0: never."""
     clip: float = 10.0
     """Largest norm of a team's gradient; 0: none."""
     copy_every: int = 200
@@ -153,7 +155,7 @@ class Learning:
         for name in ("units", "window", "batch", "capacity", "warm_up", "copy_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} ({getattr(self, name)}) must be at least 1")
-        for name in ("gamma", "trace", "epsilon", "epsilon_share"):
+        for name in ("gamma", "trace", "epsilon", "epsilon_share", "fade"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} ({getattr(self, name)}) must lie in [0, 1]")
         if self.capacity < max(self.batch, self.warm_up):

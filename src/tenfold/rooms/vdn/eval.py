@@ -29,6 +29,8 @@ from tenfold.rooms.vdn.learner import Learner
 
 LAZY = 0.1
 """Share of the team's reward that an agent must bring, or the team is lazy."""
+NOTHING = 1e-6
+"""Reward of a step below which a team earns nothing that could be shared out."""
 STILL = ("stand still", "none", "noop", "no_action", "stay", "wait")
 """Names of actions that do nothing."""
 TEST_SEEDS = 900_000
@@ -105,6 +107,7 @@ def play(
         if block.events is not None:
             events += block.events.reshape(*shape, -1).sum(axis=0)
         one_hot = np.eye(most)[block.action.reshape(shape)]
+        one_hot *= block.alive[:-1].reshape(shape)[..., None]
         chosen += one_hot.sum(axis=(0, 2))
         for copy, total in zip(block.episodes.copy, block.episodes.team, strict=True):
             returns[copy // actor.copies].append(float(total))
@@ -112,7 +115,7 @@ def play(
     return Played(
         reward=reward / taken,
         events=events / taken,
-        actions=chosen / (taken * actor.copies),
+        actions=chosen / np.maximum(chosen.sum(axis=-1, keepdims=True), 1),
         returns=[np.array(some) for some in returns],
     )
 
@@ -157,7 +160,7 @@ def explain(
     Returns:
         For each team: reward per 100 steps with an interval over copies, share of the busiest
         agent in events, what each agent's replacement costs as a share, entropy of each agent's
-        actions in bits, and `lazy`: yes, no or undecided.
+        actions in bits while it lives, and `lazy`: yes, no, undecided or earns nothing.
     """
     spec = batch.spec
     whole = play(learner, batch, seeds=seeds, steps=steps, epsilon=epsilon)
@@ -173,7 +176,7 @@ def explain(
             _share(earned, other.team[team], name=f"{team}.{agent}")
             for agent, other in enumerate(without)
         ]
-        least = min(shares, key=lambda share: share.estimate)
+        known = [share for share in shares if share is not None]
         usage = whole.actions[team]
         with np.errstate(divide="ignore", invalid="ignore"):
             entropy = -np.nansum(usage * np.log2(usage), axis=1)
@@ -182,13 +185,21 @@ def explain(
                 "reward_per_100_steps": _plain(_scaled(_mean(earned), 100)),
                 "busiest_share": share_or_none(whole.busiest[team]),
                 "replaced_by": how,
-                "contribution": [_plain(share) for share in shares],
+                "contribution": [None if share is None else _plain(share) for share in shares],
                 "action_entropy_bits": entropy.tolist(),
-                "lazy": "yes" if least.high < LAZY else "no" if least.low >= LAZY else "undecided",
+                "lazy": _judge(known),
                 "returns": whole.returns[team].tolist(),
             }
         )
     return told
+
+
+def _judge(shares: Sequence[Interval]) -> str:
+    """Return whether a team is lazy, by the least of its agents' contributions."""
+    if not shares:
+        return "earns nothing"
+    least = min(shares, key=lambda share: share.estimate)
+    return "yes" if least.high < LAZY else "no" if least.low >= LAZY else "undecided"
 
 
 def share_or_none(value: float) -> float | None:
@@ -203,8 +214,15 @@ def _mean(values: NDArray[np.float64]) -> Interval:
     return bootstrap_interval(values)
 
 
-def _share(whole: NDArray[np.float64], without: NDArray[np.float64], *, name: str) -> Interval:
-    """Return what share of the reward is lost, by bootstrap over copies drawn in both."""
+def _share(
+    whole: NDArray[np.float64], without: NDArray[np.float64], *, name: str
+) -> Interval | None:
+    """Return what share of the reward is lost, by bootstrap over copies drawn in both.
+
+    `None` for a team that earns next to nothing, of which there are no shares.
+    """
+    if abs(whole.mean()) < NOTHING:
+        return None
     draw = rng.stream(0, "vdn", "contribution", name)
     rows = draw.integers(len(whole), size=(2_000, len(whole)))
 

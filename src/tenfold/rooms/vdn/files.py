@@ -48,6 +48,8 @@ class Saved:
     """Actions of each agent."""
     shape: tuple[int, ...]
     """Of one observation."""
+    sizes: tuple[int, ...]
+    """Numbers in each agent's own observation."""
     dtype: str
     """Of observations."""
     episode: int
@@ -129,6 +131,7 @@ def _told(cfg: Train, learner: Learner, spec: BatchSpec) -> Json:
         "agents": list(spec.agents),
         "actions": list(spec.actions),
         "shape": list(spec.shape),
+        "sizes": list(spec.sizes),
         "dtype": spec.dtype,
         "episode": cfg.episode,
     }
@@ -142,6 +145,11 @@ def load_teams(path: str | Path) -> Saved:
     """
     place = Path(path)
     file = place / "out" / TEAMS if place.is_dir() else place
+    if place.is_dir() and (place / "config.json").exists() and not file.exists():
+        raise TenfoldError(
+            f"{place} is a run without trained teams: it is not finished, or trains none; go on "
+            f"with tenfold runs resume {place}"
+        )
     told, tensors = read_arrays(file)
     if told.get("schema") != SCHEMA:
         raise TenfoldError(
@@ -155,6 +163,7 @@ def load_teams(path: str | Path) -> Saved:
         agents=tuple(told["agents"]),
         actions=tuple(told["actions"]),
         shape=tuple(told["shape"]),
+        sizes=tuple(told["sizes"]),
         dtype=told["dtype"],
         episode=told["episode"],
         arrays={k: v for k, v in tensors.items() if "/" not in k},

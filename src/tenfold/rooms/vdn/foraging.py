@@ -49,7 +49,7 @@ from tenfold.rooms.vdn.loops import counters
 
 ACTIONS = ("none", "north", "south", "west", "east", "load")
 """By number (rule 2)."""
-NAME = re.compile(r"lbf/(\d+)x(\d+)-(\d+)p-(\d+)f(-coop)?(?:-(\d+)s)?")
+NAME = re.compile(r"lbf/(\d+)x(\d+)-(\d+)p-(\d+)f(-coop)?(?:-(\d+)s)?(-masked)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +78,9 @@ class Foraging:
     """Whether an episode's rewards sum up to 1; else a food pays its level, times a player's."""
     penalty: float = 0.0
     """What players lose by loading a food that is too much for them."""
+    masked: bool = False
+    """Whether only actions that do something may be chosen; the package lets all six be, and a
+    team that learnt with masks does badly without them."""
 
     def __post_init__(self) -> None:
         limits = {"rows": 3, "columns": 3, "players": 1, "foods": 1, "limit_steps": 1}
@@ -108,13 +111,15 @@ class Foraging:
         """Short name; `find_foraging` gives it its meaning back where all else is as usual."""
         coop = "-coop" if self.coop else ""
         sight = f"-{self.sight}s" if self.sight is not None else ""
-        return f"lbf/{self.rows}x{self.columns}-{self.players}p-{self.foods}f{coop}{sight}"
+        masked = "-masked" if self.masked else ""
+        size = f"{self.rows}x{self.columns}-{self.players}p-{self.foods}f"
+        return f"lbf/{size}{coop}{sight}{masked}"
 
 
 def find_foraging(name: str) -> Foraging:
-    """Return the task of a name such as "lbf/8x8-2p-3f", "lbf/8x8-2p-2f-coop" or "...-2s".
+    """Return the task of a name such as "lbf/8x8-2p-3f", "lbf/8x8-2p-2f-coop" or "...-2s-masked".
 
-    The last of these has a sight of 2.
+    The last of these has a sight of 2, and only actions that do something may be chosen.
 
     Raises:
         TenfoldError: if the name is of another form.
@@ -124,7 +129,8 @@ def find_foraging(name: str) -> Foraging:
     if not found:
         raise TenfoldError(
             f"{name!r} is no task of level-based foraging; write rows, columns, players and foods "
-            "as in lbf/8x8-2p-3f, then -coop if foods need all players, then -2s for a sight of 2"
+            "as in lbf/8x8-2p-3f, then -coop if foods need all players, -2s for a sight of 2, "
+            "-masked if only actions that do something may be chosen"
         )
     rows, columns, players, foods = (int(word) for word in found.groups()[:4])
     return Foraging(
@@ -134,6 +140,7 @@ def find_foraging(name: str) -> Foraging:
         foods=foods,
         coop=bool(found[5]),
         sight=int(found[6]) if found[6] else None,
+        masked=bool(found[7]),
     )
 
 
@@ -143,17 +150,13 @@ class ForagingBatch:
     All copies have begun an episode when a batch is made.
     """
 
-    def __init__(
-        self, task: Foraging, *, copies: int, seed: int | Sequence[int], masked: bool = True
-    ) -> None:
+    def __init__(self, task: Foraging, *, copies: int, seed: int | Sequence[int]) -> None:
         """Make copies.
 
         Args:
             task: from `find_foraging`, or one of your own.
             copies: B, at least 1.
             seed: of the spawns; copy b draws the same for every B.
-            masked: whether `legal` tells which actions do something; the package says that all
-                six may be chosen.
 
         Raises:
             TenfoldError: if there is no copy.
@@ -161,7 +164,6 @@ class ForagingBatch:
         if copies < 1:
             raise TenfoldError(f"copies is {copies}; give a number of at least 1")
         self.task = task
-        self._masked = masked
         self._facts = kernels.lay_facts(task)
         random = counters(seed, "vdn", "foraging", copies=copies)
         self._field = kernels.new_field(self._facts, copies=copies, random=random)
@@ -197,8 +199,8 @@ class ForagingBatch:
         return self._field.seen
 
     def legal(self) -> Bools | None:
-        """Return which actions would do something now, [B, N, 6]; None if not `masked`."""
-        return self._field.legal if self._masked else None
+        """Return which actions may be chosen now, [B, N, 6]; None if the task is not masked."""
+        return self._field.legal if self.task.masked else None
 
     def step(self, actions: Ints) -> Step:
         """Take one action a player, [B, N] within 0..5; the next step writes over what it gives."""

@@ -127,8 +127,8 @@ class Learner:
     def _gather(self, flat: Tensor) -> Arrays:
         return self.teams.slots.gather(self.teams.structure.layout.views(flat))
 
-    def update(self, block: Block) -> Tensor:
-        """Take one step of all teams; return each one's loss, [K]."""
+    def update(self, block: Block, *, pace: float = 1.0) -> Tensor:
+        """Take one step of all teams, learning rates times `pace`; return each one's loss, [K]."""
         structure = self.teams.structure
         # Gradients of lanes are added up afterwards: the weights were gathered to act already.
         weights = _leaves(self.lanes())
@@ -148,9 +148,11 @@ class Learner:
         losses = method.team_loss(trained, returns, block.paid.valid)
         # Teams are independent, so that the gradient of the sum is each one's own.
         found = torch.autograd.grad(losses.sum(), [*weights.values(), *mixing.values()])
-        self.adam.step(self.teams.slots.add_up(dict(zip(weights, found, strict=False))))
+        own = dict(zip(weights, found, strict=False))
+        self.adam.step(self.teams.slots.add_up(own), pace=pace)
         if structure.qmix:
-            self.mixing_adam.step(dict(zip(mixing, found[len(weights) :], strict=True)))
+            mixed = dict(zip(mixing, found[len(weights) :], strict=True))
+            self.mixing_adam.step(mixed, pace=pace)
         self.updates += 1
         copied = self.updates % self.cfg.copy_every == 0
         if copied:

@@ -53,7 +53,10 @@ def write_replay(replay: Replay, path: Path) -> None:
         "headings": replay.headings.tolist() if replay.headings is not None else None,
         "positions": replay.positions.tolist() if replay.positions is not None else None,
         "actions": [list(row) for row in replay.actions],
-        "values": np.round(replay.values, 4).tolist(),
+        "values": [
+            [None if np.isnan(value) else round(float(value), 4) for value in row]
+            for row in replay.values
+        ],
         "rewards": np.round(replay.rewards, 4).tolist(),
         "events": [list(row) for row in replay.events],
     }
@@ -172,6 +175,7 @@ function drawValues() {
   const line = (values, colour, wide) => {
     ink.strokeStyle = colour; ink.lineWidth = wide; ink.beginPath();
     values.forEach((value, step) => {
+      if (value === null) { return; }
       if (step) { ink.lineTo(x(step), y(value)); } else { ink.moveTo(x(0), y(value)); }
     });
     ink.stroke();
@@ -194,8 +198,10 @@ function drawRows() {
   const body = by("rows"); body.replaceChildren();
   for (let agent = 0; agent < agents; agent++) {
     const row = body.insertRow();
+    const value = told.values[now][agent];
     const cells = [told.agents[agent], told.actions[now][agent],
-      told.values[now][agent].toFixed(2), told.rewards[now][agent], told.events[now][agent]];
+      value === null ? "gone" : value.toFixed(2), told.rewards[now][agent],
+      told.events[now][agent]];
     for (const text of cells) { row.insertCell().textContent = text; }
     row.cells[0].style.color = colours[agent % colours.length];
   }

@@ -135,7 +135,12 @@ class Curve:
                     "seed": seed,
                     "arch": self.cfg.arch,
                     "reward_per_100_steps": 100 * float(sums[team, :, 0].sum()),
-                    "events": sums[team, :, 1:].tolist(),
+                    "events_per_100_steps": ", ".join(
+                        f"{name} {100 * count:.3g}"
+                        for name, count in zip(
+                            trainer.batch.spec.events, sums[team, :, 1:].sum(axis=0), strict=True
+                        )
+                    ),
                     "frozen": bool(trainer.learner.adam.frozen[team]),
                 }
                 for team, seed in enumerate(self.cfg.seeds)
@@ -182,7 +187,9 @@ def facts(cfg: config.Train, trainer: Trainer) -> dict[str, str]:
         "ratio": f"{cfg.updates_per_window} updates a team after {played} steps of play, "
         f"{cfg.learning.batch * cfg.learning.window} steps in each",
         "acts alone": "yes" if arch.alone else "no: it needs messages or all observations",
-        "learning": str(encode(cfg.learning)),
+        "learning": ", ".join(
+            f"{name} {value}" for name, value in encode(cfg.learning).items() if name != "kind"
+        ),
     }
 
 

@@ -17,8 +17,8 @@ from typing import get_args
 import numpy as np
 
 from tenfold.engine import rng
-from tenfold.engine.errors import TenfoldError
-from tenfold.parts.rl.adapters.opening import open_environment
+from tenfold.engine.errors import TenfoldError, unknown_name
+from tenfold.parts.rl.adapters.opening import SOURCES, open_environment
 from tenfold.parts.rl.batch import EnvBatch
 from tenfold.parts.rl.spaces import find_competition
 from tenfold.rooms.vdn import matrix
@@ -61,9 +61,22 @@ def open_task(
         )
     if name.partition(":")[0].endswith(".py") and not trusted:
         raise TenfoldError(
-            f"the task is code, {name}, which is not run unless you name it: give --env {name}"
+            f"the task is code, {name}, which is not run unless you say so: give --env {name} to "
+            "play or explain, --trust-code to resume"
         )
+    source = name.partition(":")[0]
+    if source not in SOURCES and ".py" not in name:
+        raise unknown_name("task", name, known_tasks())
     return open_environment(name, copies=copies, seed=tuple(seeds), time_limit=0)
+
+
+def known_tasks() -> list[str]:
+    """Return the names of tasks, and forms of those that stand for many."""
+    return [
+        *list_tasks(), *matrix.GAMES, "lbf/8x8-2p-3f", "spread/3",
+        *(f"{game}:FILE" for game in GAMES), *(f"{source}:NAME" for source in SOURCES),
+        "FILE.py:FUNCTION",
+    ]  # fmt: skip
 
 
 def find_map(name: str) -> GameMap | None:
@@ -78,7 +91,8 @@ def find_map(name: str) -> GameMap | None:
         path = Path(file)
         if not path.is_file():
             raise TenfoldError(
-                f"there is no map {file}; write {game}:FILE with a text file of rows"
+                f"there is no map {file} (from {Path.cwd()}); write {game}:FILE with a text file "
+                "of rows"
             )
         return GameMap.from_text(path.read_text(encoding="utf-8"), game, name=path.stem)
     if name.partition("/")[0] in GAMES or name in list_tasks():
@@ -134,4 +148,11 @@ def try_rewards(batch: EnvBatch, *, seed: int = 0) -> str:
         ended = step.terminated | step.truncated
         if ended.any():
             batch.reset(ended)
-    return find_competition(np.concatenate(observed))
+    rewards = np.concatenate(observed)
+    if not np.isfinite(rewards).all():
+        agent = spec.agents[int(np.argwhere(~np.isfinite(rewards))[0, 1])]
+        raise TenfoldError(
+            f"a reward of {agent} in {spec.name} is not finite ({rewards[~np.isfinite(rewards)][0]}"
+            "); mend the environment"
+        )
+    return find_competition(rewards)

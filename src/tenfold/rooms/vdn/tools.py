@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,35 @@ def find_teams(name: str, *, runs: str = "") -> Saved:
     return load_teams(path if path.exists() else find_run(name, runs_root(runs)))
 
 
+def open_for(saved: Saved, env: str, *, copies: int, seeds: Sequence[int]) -> EnvBatch:
+    """Open the task that teams learnt, or another one, for each of them.
+
+    Args:
+        saved: the teams.
+        env: another task; empty: their own, but for code, which only a name given here runs.
+        copies: of each team.
+        seeds: of each team.
+
+    Raises:
+        TenfoldError: if it cannot be opened, or the teams do not fit it.
+    """
+    batch = tasks.open_task(
+        env or saved.env, copies=copies, seeds=seeds, episode=saved.episode, trusted=bool(env)
+    )
+    spec = batch.spec
+    for what, own, theirs in (
+        ("agents", len(saved.agents), len(spec.agents)),
+        ("actions", list(saved.actions), list(spec.actions)),
+        ("observations", list(saved.shape), list(spec.shape)),
+    ):
+        if own != theirs:
+            raise TenfoldError(
+                f"{spec.name} has {what} {theirs}, the teams learnt with {own}; name a task like "
+                f"{saved.env}, or train on this one"
+            )
+    return batch
+
+
 def single(saved: Saved, which: int) -> Saved:
     """Return one team of several as teams of its own.
 
@@ -64,9 +95,7 @@ def play_team(cfg: told.Play, *, runs: str = "") -> Json:
     """Write the replay of one episode and return what it came to."""
     saved = single(find_teams(cfg.team, runs=runs), cfg.which)
     learner = saved.learner()
-    batch = tasks.open_task(
-        cfg.env or saved.env, copies=1, seeds=(cfg.seed + eval.TEST_SEEDS,), episode=saved.episode
-    )
+    batch = open_for(saved, cfg.env, copies=1, seeds=(cfg.seed + eval.TEST_SEEDS,))
     replay = record(learner, batch, steps=cfg.steps, seed=cfg.seed, epsilon=cfg.epsilon)
     title = f"{arch_of(saved.arch).title} on {batch.spec.name}, seed {saved.seeds[0]}"
     write_replay(Replay(title=title, **replay), Path(cfg.html))
@@ -95,10 +124,14 @@ def record(
             headings.append(picture.headings)
             positions.append(picture.positions)
         worth, _after = actor.values(place.seen, place.memory)
+        alive = place.seen.alive[0]
         block, place = rollout.collect(batch, actor, place, steps=1)
         chosen = torch.from_numpy(block.action[0, 0])
-        actions.append([names[action] for action in chosen.tolist()])
-        values.append(_taken(learner, worth[0, 0], chosen))
+        actions.append(
+            [names[a] if here else "" for a, here in zip(chosen.tolist(), alive, strict=True)]
+        )
+        # An agent that is dead has no value and leaves the sum.
+        values.append(np.where(alive, _taken(learner, worth[0, 0], chosen), np.nan))
         rewards.append(block.reward[0, 0].astype(np.float64))
         events.append(_events(spec.events, block.events, len(spec.agents)))
         if block.terminated[0, 0] or block.truncated[0, 0]:
@@ -142,10 +175,10 @@ def explain_teams(cfg: told.Explain, *, runs: str = "") -> Json:
     learner = saved.learner()
     seeds = [seed + cfg.seed + eval.TEST_SEEDS for seed in saved.seeds]
     name = cfg.env or saved.env
-    batch = tasks.open_task(name, copies=cfg.copies, seeds=seeds, episode=saved.episode)
+    batch = open_for(saved, cfg.env, copies=cfg.copies, seeds=seeds)
     found = eval.explain(learner, batch, seeds=seeds, steps=cfg.steps, epsilon=cfg.epsilon)
     one = single(saved, 0)
-    episode = tasks.open_task(name, copies=1, seeds=seeds[:1], episode=saved.episode)
+    episode = open_for(saved, cfg.env, copies=1, seeds=seeds[:1])
     replay = record(one.learner(), episode, steps=min(cfg.steps, 400), seed=cfg.seed)
     page = Page(
         title=f"Who does the work: {arch_of(saved.arch).title} on {name}",
@@ -165,17 +198,41 @@ def explain_teams(cfg: told.Explain, *, runs: str = "") -> Json:
         ),
     )
     write_page(Path(cfg.html), page)
-    return {"html": cfg.html, "teams": found}
+    return {
+        "html": cfg.html,
+        "teams": [_in_short(*pair) for pair in zip(saved.seeds, found, strict=True)],
+    }
+
+
+def _in_short(seed: int, row: Json) -> Json:
+    """Return one team's row as it is printed."""
+    reward = row["reward_per_100_steps"]
+    shares = [one and one["estimate"] for one in row["contribution"]]
+    return {
+        "seed": seed,
+        "reward_per_100_steps": reward["estimate"],
+        "low": reward["low"],
+        "high": reward["high"],
+        "episodes": len(row["returns"]),
+        "return": float(np.mean(row["returns"])) if row["returns"] else None,
+        "busiest_share": row["busiest_share"],
+        "contributions": _percent(shares),
+        "lazy": row["lazy"],
+    }
+
+
+def _percent(shares: list[float | None]) -> str:
+    return " ".join("-" if share is None else f"{100 * share:.0f} %" for share in shares)
 
 
 def credit_figure(replay: dict[str, Any]) -> Figure:
     """Draw each agent's value over an episode, their sum, and where the team was paid."""
     steps = list(range(len(replay["rewards"])))
     series = {
-        f"agent {name}": Curve(x=steps, y=replay["values"][:, agent].tolist())
+        f"agent {name}": _until_death(replay["values"][:, agent])
         for agent, name in enumerate(replay["agents"])
     }
-    series["sum"] = Curve(x=steps, y=replay["values"].sum(axis=1).tolist())
+    series["sum"] = Curve(x=steps, y=np.nansum(replay["values"], axis=1).tolist())
     series["reward of the team"] = Curve(x=steps, y=replay["rewards"].sum(axis=1).tolist())
     return curves(
         "Value of each agent over an episode",
@@ -187,15 +244,21 @@ def credit_figure(replay: dict[str, Any]) -> Figure:
     )
 
 
+def _until_death(values: NDArray[np.float64]) -> Curve:
+    living = np.flatnonzero(~np.isnan(values))
+    return Curve(x=living.tolist(), y=values[living].tolist())
+
+
 def _work_table(saved: Saved, found: list[Json]) -> Table:
     rows = []
     for seed, row in zip(saved.seeds, found, strict=True):
-        shares = ", ".join(f"{100 * one['estimate']:.0f} %" for one in row["contribution"])
+        shares = _percent([one and one["estimate"] for one in row["contribution"]])
         entropy = ", ".join(f"{bits:.2f}" for bits in row["action_entropy_bits"])
         rows.append(
             (
                 seed,
                 row["reward_per_100_steps"]["estimate"],
+                float(np.mean(row["returns"])) if row["returns"] else None,
                 row["busiest_share"],
                 shares,
                 entropy,
@@ -205,7 +268,8 @@ def _work_table(saved: Saved, found: list[Json]) -> Table:
     return Table(
         title="Teams",
         columns=(
-            "seed", "reward per 100 steps", "busiest agent's share of events",
+            "seed", "reward per 100 steps", "return of an episode",
+            "busiest agent's share of events",
             "contributions", "entropy of actions, bits", "lazy",
         ),
         rows=tuple(rows),
@@ -252,13 +316,19 @@ def agents_of(saved: Saved, which: int = 0) -> list[Agent]:
             name=saved.agents[number],
             role=roles[number].astype(np.float32),
             actions=saved.actions[number],
-            shape=saved.shape,
+            shape=own_shape(saved, number),
             shift=one.shift[0].numpy(),
             factor=one.factor[0].numpy() * np.float32(BYTE if saved.dtype == "uint8" else 1.0),
             arrays={name: array.numpy() for name, array in arrays.items()},
         )
         for number, arrays in enumerate(team_arrays(one, 0))
     ]
+
+
+def own_shape(saved: Saved, agent: int) -> tuple[int, ...]:
+    """Return the shape of one agent's observations: flat where others have larger ones."""
+    size = saved.sizes[agent]
+    return saved.shape if size == math.prod(saved.shape) else (size,)
 
 
 # Before training

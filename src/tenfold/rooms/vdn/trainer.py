@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tenfold.engine.config import Json
+from tenfold.engine.errors import TenfoldError
 from tenfold.parts.nn.recurrent import LstmState
 from tenfold.parts.rl import rollout
 from tenfold.parts.rl.batch import EnvBatch
@@ -97,6 +98,7 @@ class Trainer:
         block, self.place = rollout.collect(
             self.batch, self.actor, self.place, steps=self.cfg.window
         )
+        self._check(block)
         self.replay.write(block)
         self.windows += 1
         self._look(block)
@@ -107,14 +109,37 @@ class Trainer:
                 if self.learner.updates >= self.updates:
                     break
                 number = self.learner.updates
-                losses.append(self.learner.update(self.sample(number)).cpu().numpy())
+                loss = self.learner.update(self.sample(number), pace=self.pace())
+                losses.append(loss.cpu().numpy())
         return told | {"loss": np.mean(losses, axis=0) if losses else np.zeros(0)}
+
+    def _check(self, block: rollout.Block) -> None:
+        """Refuse rewards and observations that are no numbers: they would undo what was learnt.
+
+        Raises:
+            TenfoldError: naming the first of them.
+        """
+        for what, array in (("reward", block.reward), ("observation", block.observation)):
+            if array.dtype.kind != "f" or np.isfinite(array.sum()) or np.isfinite(array).all():
+                continue
+            place = np.argwhere(~np.isfinite(array))[0]
+            raise TenfoldError(
+                f"the {what} of {self.batch.spec.agents[place[2]]} in {self.batch.spec.name} is "
+                f"{array[tuple(place)]} in window {self.windows + 1} of training; mend the "
+                "environment, then go on from the last checkpoint"
+            )
 
     def epsilon(self) -> float:
         """Return the share of random actions now: from 1 in a straight line, then constant."""
         fall = self.cfg.epsilon_share * self.updates
         done = min(1.0, self.learner.updates / fall) if fall else 1.0
         return (1 - done) + done * self.cfg.epsilon
+
+    def pace(self) -> float:
+        """Return the share of the learning rate now: 1, then down to 0 in a straight line."""
+        fade = self.cfg.fade * self.updates
+        left = self.updates - self.learner.updates
+        return min(1.0, left / fade) if fade else 1.0
 
     def sample(self, number: int) -> Block:
         """Draw the windows of an update."""

@@ -9,8 +9,10 @@ the episodes before it, and a batch is restored by playing the episodes that run
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -33,6 +35,29 @@ class Moment(NamedTuple):
     terminated: bool
     truncated: bool
     alive: Sequence[bool]
+
+
+@contextlib.contextmanager
+def blaming(name: str, what: str) -> Iterator[None]:
+    """Say of an error in here that the environment raised it, and where.
+
+    Args:
+        name: of the environment.
+        what: of it is called.
+
+    Raises:
+        TenfoldError: in place of any other exception.
+    """
+    try:
+        yield
+    except TenfoldError:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise TenfoldError(
+            f"{what} of the environment {name} raised {type(error).__name__}: {error} (line "
+            f"{frame.lineno} of {frame.filename}); mend the environment"
+        ) from error
 
 
 class Copy(Protocol):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tenfold.engine.errors import TenfoldError
-from tenfold.parts.rl.adapters.copies import Moment, settle
+from tenfold.parts.rl.adapters.copies import Moment, blaming, settle
 from tenfold.parts.rl.batch import Bools
 from tenfold.parts.rl.spaces import MASK, read_actions, read_observations, space_name
 
@@ -75,7 +75,8 @@ class GymCopy:
             self.moves[n].decode(0) if action is None else action
             for n, action in enumerate(actions)
         ]
-        answer = self.env.step(tuple(given) if self.several else given[0])
+        with blaming(self.name, "step"):
+            answer = self.env.step(tuple(given) if self.several else given[0])
         if len(answer) != 5:
             raise self._old(f"step returns {len(answer)} values and not 5")
         observation, reward, terminated, truncated, info = answer

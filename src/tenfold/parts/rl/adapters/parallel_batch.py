@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tenfold.engine.errors import TenfoldError
-from tenfold.parts.rl.adapters.copies import Moment, settle
+from tenfold.parts.rl.adapters.copies import Moment, blaming, settle
 from tenfold.parts.rl.batch import Bools
 from tenfold.parts.rl.spaces import MASK, read_actions, read_observations
 
@@ -59,7 +59,8 @@ class ParallelCopy:
         Raises:
             TenfoldError: if the environment follows an older interface.
         """
-        answer = self.env.reset(seed=seed)
+        with blaming(self.name, "reset"):
+            answer = self.env.reset(seed=seed)
         if not (isinstance(answer, tuple) and len(answer) == 2):
             raise TenfoldError(
                 f"reset of {self.name} returns no pair of observations and infos, as older "
@@ -80,7 +81,8 @@ class ParallelCopy:
             for name, action, alive in zip(self._names, actions, self._alive, strict=True)
             if alive
         }
-        answer = self.env.step(given)
+        with blaming(self.name, "step"):
+            answer = self.env.step(given)
         if len(answer) != 5:
             raise TenfoldError(
                 f"step of {self.name} returns {len(answer)} values and not 5, as older "
@@ -120,6 +122,12 @@ class ParallelCopy:
         for n, encoding in enumerate(self.encodings):
             if encoding.masked and rows[n] is not None:
                 masks[n], rows[n] = rows[n][MASK], rows[n]["observation"]
+        for name, row, alive in zip(self._names, rows, self._alive, strict=True):
+            if row is None and alive:
+                raise TenfoldError(
+                    f"{self.name} gives no observation of {name!r}, which has not ended; give one "
+                    "of every agent that is there"
+                )
         paid = [float(rewards.get(name, 0.0)) for name in self._names]
         return Moment(rows, masks, paid, terminated, truncated, self._alive.tolist())
 
@@ -131,4 +139,12 @@ class ParallelCopy:
 def _space(env: Any, what: str, agent: Any) -> Any:
     """Return an agent's space, from the method or from the older attribute."""
     method = getattr(env, f"{what}_space", None)
-    return method(agent) if callable(method) else getattr(env, f"{what}_spaces")[agent]
+    if callable(method):
+        return method(agent)
+    spaces = getattr(env, f"{what}_spaces", None)
+    if spaces is None:
+        raise TenfoldError(
+            f"{type(env).__name__} does not say what {what}s its agents have; give it a method "
+            f"{what}_space(agent) that returns a space of Gymnasium"
+        )
+    return spaces[agent]
