@@ -9,6 +9,8 @@ network of two layers, as its preset for VDN has it, and a GRU. Ours (run_ours.p
 
     one run      the same environment in Python, one team, one copy
     eight seeds  the compiled port of it, eight teams in one stack, one copy each; all added up
+    as usual     the same eight with the room's own settings: 16 copies each, 32 units, updates of
+                 32 windows of 8 steps, one every 128 steps: six times fewer samples an update
 
 Alike are 64 units, 32 windows of 50 steps a batch (an episode each there), one update after 50
 steps (an episode there), a replay of 5,000, Adam at 0.0005, gradients cut at 10, targets copied
@@ -42,7 +44,8 @@ SKIP = 5
 FALL = 50_000
 """Steps over which exploration falls, as in their preset."""
 ONE, EIGHT = "tenfold, one run, original environment", "tenfold, 8 seeds, port, added up"
-GOALS = {ONE: 5, EIGHT: 30}
+USUAL = "tenfold, 8 seeds, port, as usual, added up"
+GOALS = {ONE: 5, EIGHT: 30, USUAL: 30}
 """How many times faster ours is meant to be."""
 PEERS = {"EPyMARL, preset (no memory)": False, "EPyMARL, GRU": True}
 
@@ -56,6 +59,7 @@ def main() -> int:
         *find_peer(options),
         ours(ONE, ORIGINAL, teams=1, options=options),
         ours(EIGHT, PORT, teams=SEEDS, options=options),
+        usual(),
     ]
     print(f"{machine}; load at the start {load:.1f}; {options.steps:,} steps a turn, "
           f"{options.rounds} rounds, double Q-learning on our side: {options.double}")  # fmt: skip
@@ -114,6 +118,15 @@ def ours(name: str, task: str, *, teams: int, options: argparse.Namespace) -> Si
         "skip": SKIP, "updates": updates,
     }  # fmt: skip
     return Side(name, sys.executable, "run_ours.py", setting)
+
+
+def usual() -> Side:
+    """Return our side with the room's own settings."""
+    setting = {
+        "task": PORT, "teams": SEEDS, "copies": 16, "learning": {}, "schedule": 6_000,
+        "skip": SKIP, "updates": 400,
+    }  # fmt: skip
+    return Side(USUAL, sys.executable, "run_ours.py", setting)
 
 
 def print_rates(turns: dict[str, list[Turn]]) -> None:
