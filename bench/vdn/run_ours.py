@@ -57,9 +57,9 @@ def main() -> None:
 def clocked(call: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
     """Return a function that also notes how many seconds each call took."""
 
-    def timed(*arguments: Any) -> Any:
+    def timed(*arguments: Any, **options: Any) -> Any:
         begun = time.perf_counter()
-        result = call(*arguments)
+        result = call(*arguments, **options)
         spent.append(time.perf_counter() - begun)
         return result
 

@@ -68,7 +68,9 @@ def check_tasks(cfg: Compare) -> None:
 
 def train_all(cfg: Compare, run: Run) -> None:
     """Train every stack that is missing, inside a run that has begun; write out/compare.json."""
-    stacks = dict(plan_stacks(cfg))
+    planned = dict(plan_stacks(cfg))
+    # The largest first, so that no process ends long after the others.
+    stacks = dict(sorted(planned.items(), key=lambda item: -len(item[1].teams)))
     teams = len(cfg.names) * len(cfg.all_tasks) * len(cfg.seeds)
     run.introduce(
         {
@@ -87,7 +89,7 @@ def train_all(cfg: Compare, run: Run) -> None:
         for key, told in done:
             found[key] = told
             progress.update(len(found))
-    rows = [row for key in stacks for row in found[key]["teams"]]
+    rows = [row for key in planned for row in found[key]["teams"]]
     run.write_json("compare.json", conclude(cfg, rows))
 
 
