@@ -98,7 +98,7 @@ class Blind(Relay):
     [
         (
             Burning,
-            r"step of the environment mine raised ValueError: motor on fire after .* \(line \d+ of ",
+            r"step of the environment mine raised ValueError: motor on fire .* \(line \d+ of ",
         ),
         (Silent, "mine gives no observation of 'worker', which has not ended"),
         (Spaceless, "Spaceless does not say what observations its agents have"),
