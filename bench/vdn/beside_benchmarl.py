@@ -1,10 +1,11 @@
 """Updates a second of one core beside BenchMARL's VDN, the learner alone and all in.
 
-    python bench/vdn/beside_benchmarl.py [--peer-python PYTHON] [--updates 200]
+    python bench/vdn/beside_benchmarl.py [--peer-python PYTHON] [--updates 120]
 
 The task is simple_spread of mpe2, three agents, episodes of 25 steps. PYTHON is an interpreter with
 benchmarl and mpe2; without one only our row is printed. BenchMARL runs its own experiment
-(run_benchmarl.py) with its LSTM, ours (run_ours.py) is the architecture v.s.id.
+(run_benchmarl.py) with its LSTM, ours (run_ours.py) is the architecture v.s.id: once on the same
+environment in Python, once on our compiled port of it, once with eight seeds in one stack there.
 
 Alike are 64 units, shared weights, 16 environments, one update after 8 steps of each (128 team
 steps), batches of 32 sequences of 8 steps (256 team steps of three agents), a replay of 4,000
@@ -41,7 +42,13 @@ SKIP = 10
 """Updates before the clock begins."""
 GOAL = 10
 """How many times faster ours is meant to be."""
-OURS, THEIRS = "tenfold, v.s.id", "BenchMARL, VDN with its LSTM"
+THEIRS = "BenchMARL, VDN with its LSTM"
+OURS = {
+    "tenfold, the same environment": (TASK, 1),
+    "tenfold, port": ("spread/3", 1),
+    "tenfold, port, 8 seeds, added up": ("spread/3", 8),
+}
+"""Task and seeds of each of our sides."""
 
 
 def main() -> int:
@@ -49,7 +56,7 @@ def main() -> int:
     options = parse()
     machine, load = machine_name(), os.getloadavg()[0]
     stay_on_one_core()
-    sides = [*find_peer(options), ours(options)]
+    sides = [*find_peer(options), *(ours(name, options) for name in OURS)]
     print(f"{machine}; load at the start {load:.1f}; {options.updates:,} updates a turn, "
           f"{options.rounds} rounds")  # fmt: skip
     turns = take_turns(sides, rounds=options.rounds)
@@ -60,7 +67,7 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peer-python", default=sys.executable, metavar="PYTHON")
-    parser.add_argument("--updates", type=int, default=200, help="in a turn")
+    parser.add_argument("--updates", type=int, default=120, help="in a turn")
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     if options.updates < 1 or options.rounds < 1:
@@ -82,17 +89,18 @@ def find_peer(options: argparse.Namespace) -> list[Side]:
     return [Side(THEIRS, options.peer_python, "run_benchmarl.py", setting)]
 
 
-def ours(options: argparse.Namespace) -> Side:
-    """Return our side."""
+def ours(name: str, options: argparse.Namespace) -> Side:
+    """Return a side of ours."""
+    task, teams = OURS[name]
     learning = {
         "units": UNITS, "window": WINDOW, "batch": BATCH, "warm_up": BATCH, "capacity": CAPACITY,
         "rate": RATE, "clip": CLIP, "copy_every": COPY_EVERY,
     }  # fmt: skip
     setting = {
-        "task": TASK, "teams": 1, "copies": COPIES, "learning": learning,
+        "task": task, "teams": teams, "copies": COPIES, "learning": learning,
         "schedule": SKIP + options.updates, "skip": SKIP, "updates": options.updates,
     }  # fmt: skip
-    return Side(OURS, sys.executable, "run_ours.py", setting)
+    return Side(name, sys.executable, "run_ours.py", setting)
 
 
 def print_rates(turns: dict[str, list[Turn]]) -> None:
@@ -104,11 +112,11 @@ def print_rates(turns: dict[str, list[Turn]]) -> None:
         cells = " | ".join(f"{middle(done, r):,.1f} | {spread(done, r)}" for r in rates)
         print(f"| {name} | {cells} | {middle(done, 'steps_rate'):,.0f} | "
               f"{middle(done, 'share'):.0f} |")  # fmt: skip
-    if THEIRS in turns:
+    for name in OURS if THEIRS in turns else ():
         alone, whole, processor = (
-            ratio(turns[OURS], turns[THEIRS], rate) for rate in (*rates, "processor_rate")
+            ratio(turns[name], turns[THEIRS], rate) for rate in (*rates, "processor_rate")
         )
-        print(f"\nours is faster by {alone:.1f} (learner alone), {whole:.1f} (all in), "
+        print(f"\n{name}: faster by {alone:.1f} (learner alone), {whole:.1f} (all in), "
               f"{processor:.1f} (all in, by processor time); the goal is {GOAL}")  # fmt: skip
 
 
