@@ -6,12 +6,14 @@ agent has N = 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tenfold.engine.errors import TenfoldError
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -104,3 +106,27 @@ class EnvBatch(Protocol):
         Raises:
             TenfoldError: if the environment cannot do that.
         """
+
+
+def write_state(arrays: Any, state: State, names: Sequence[str], *, spec: BatchSpec) -> None:
+    """Write a saved state into the arrays of a batch: all of it, or nothing.
+
+    Args:
+        arrays: has the arrays as attributes.
+        state: from an equal batch.
+        names: of what a state consists of.
+        spec: of the batch, for messages.
+
+    Raises:
+        TenfoldError: if an array is missing or has another shape.
+    """
+    for name in names:
+        here = getattr(arrays, name)
+        given = state[name].shape if name in state else None
+        if given != here.shape:
+            raise TenfoldError(
+                f"a state of {spec.name} whose {name} is of shape {given}, the batch has "
+                f"{here.shape}; restore it into a batch of the same task and number of copies"
+            )
+    for name in names:
+        getattr(arrays, name)[:] = state[name]

@@ -43,7 +43,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.engine.errors import TenfoldError
-from tenfold.parts.rl.batch import BatchSpec, Bools, Ints, State, Step
+from tenfold.parts.rl.batch import BatchSpec, Bools, Ints, State, Step, write_state
 from tenfold.rooms.vdn import foraging_kernels as kernels
 from tenfold.rooms.vdn.loops import counters
 
@@ -227,16 +227,7 @@ class ForagingBatch:
         Raises:
             TenfoldError: if a field is missing or has another shape.
         """
-        for name in kernels.STATE:
-            here = getattr(self._field, name)
-            given = state[name].shape if name in state else None
-            if given != here.shape:
-                raise TenfoldError(
-                    f"a state of {self._spec.name} whose {name} is of shape {given}, the batch has "
-                    f"{here.shape}; restore it into a batch of the same task and number of copies"
-                )
-        for name in kernels.STATE:
-            getattr(self._field, name)[:] = state[name]
+        write_state(self._field, state, kernels.STATE, spec=self._spec)
         kernels.look_all(self._facts, self._field)
 
     def load(self, copy: int, *, positions: Ints, levels: Ints, foods: Ints) -> None:

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from tenfold.engine.errors import TenfoldError
 from tenfold.engine.kernel import Whole, bare, within
-from tenfold.parts.rl.batch import BatchSpec, Bools, Floats, Ints, State, Step
+from tenfold.parts.rl.batch import BatchSpec, Bools, Floats, Ints, State, Step, write_state
 from tenfold.rooms.vdn.loops import counters, draw
 
 ACTIONS = ("none", "left", "right", "down", "up")
@@ -172,16 +172,7 @@ class SpreadBatch:
         Raises:
             TenfoldError: if a field is missing or has another shape.
         """
-        for name in STATE:
-            here = getattr(self._plane, name)
-            given = state[name].shape if name in state else None
-            if given != here.shape:
-                raise TenfoldError(
-                    f"a state of {self._spec.name} whose {name} is of shape {given}, the batch has "
-                    f"{here.shape}; restore it into a batch of the same task and number of copies"
-                )
-        for name in STATE:
-            getattr(self._plane, name)[:] = state[name]
+        write_state(self._plane, state, STATE, spec=self._spec)
         look_all(self._plane)
 
 

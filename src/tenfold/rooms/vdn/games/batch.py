@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tenfold.engine.errors import TenfoldError
-from tenfold.parts.rl.batch import BatchSpec, Bools, Ints, State, Step
+from tenfold.parts.rl.batch import BatchSpec, Bools, Ints, State, Step, write_state
 from tenfold.rooms.vdn.games import kernels
 from tenfold.rooms.vdn.games.looks import Colours, Window, colours_of
 from tenfold.rooms.vdn.games.maps import SPAWNS, GameMap
@@ -169,16 +169,7 @@ class GameBatch:
         Raises:
             TenfoldError: if a field is missing or has another shape.
         """
-        for name in STATE:
-            here = getattr(self._boards, name)
-            given = state[name].shape if name in state else None
-            if given != here.shape:
-                raise TenfoldError(
-                    f"a state of {self._spec.name} whose {name} is of shape {given}, the batch has "
-                    f"{here.shape}; restore it into a batch of the same map and number of copies"
-                )
-        for name in STATE:
-            getattr(self._boards, name)[:] = state[name]
+        write_state(self._boards, state, STATE, spec=self._spec)
         kernels.draw_all(self._ground, self._boards)
 
     def render(self, copy: int) -> Picture:
