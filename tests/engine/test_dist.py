@@ -44,6 +44,7 @@ def test_one_process_sums_and_gathers_by_itself():
 
 SCRIPT = """
 import sys, torch
+from pathlib import Path
 from tenfold.engine.dist import Place, gather_from, joined, sum_over
 rank, meeting = int(sys.argv[1]), sys.argv[2]
 with joined(Place(rank=rank, count=2, local_rank=rank), meeting=meeting, patience_s=60) as place:
@@ -55,6 +56,12 @@ with joined(Place(rank=rank, count=2, local_rank=rank), meeting=meeting, patienc
     assert len(found) == (2 if place.writes else 0)
     for number, tensor in enumerate(found):
         assert torch.equal(tensor.mT, torch.arange(6.0).view(2, 3) * (number + 1)), tensor
+    # Imports code whose default arguments name the group of all processes.
+    torch.optim.Adam([torch.nn.Parameter(torch.ones(1))])
+tasks = Path("/proc/self/task")
+if tasks.exists():
+    left = [(task / "comm").read_text() for task in tasks.iterdir()]
+    assert not [name for name in left if "gloo" in name], left
 print("done")
 """
 

@@ -7,6 +7,7 @@ there is one process, and everything here does nothing. Only the first process w
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -96,6 +97,10 @@ def joined(
         return
     if not torch_dist.is_available():
         raise TenfoldError("this build of torch has no torch.distributed; use one process")
+    # Its functions have the group of all processes as defaults, taken at import. Imported after
+    # the meeting (optimisers do that), they would keep the group and its threads alive past the
+    # parting, and a thread that lets go of a tensor while Python ends brings the process down.
+    importlib.import_module("torch.distributed.nn.functional")
     try:
         torch_dist.init_process_group(
             "nccl" if device.startswith("cuda") else "gloo",
