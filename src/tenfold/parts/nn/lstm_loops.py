@@ -1,4 +1,7 @@
-"""Compiled loops of an LSTM's cell: all that is not a matrix product, in one pass over memory.
+"""Compiled loops of an LSTM over a window: one lane after the other, all that it needs in cache.
+
+A lane goes through the whole window before the next one begins, forward and back: its weights and
+what its steps leave fit into the second cache, where those of all lanes would not.
 
 Tanh is a rational function fitted to 1e-8 on [-8.3, 8.3], beyond which it is 1 in float32; the
 logistic function comes from it. Both keep within 4e-7 of the exact values, and unlike a library's
@@ -14,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tenfold.engine.kernel import bare, within
+from tenfold.parts.nn.blas import multiply, multiply_add, multiply_over_rows, multiply_turned
 
 F = np.float32
 EDGE = F(8.3)
@@ -80,105 +84,153 @@ def _show(gates: Any, curved: Any, hidden: Any, shown: Any, bend: Any) -> None:
         shown[j] = max(hidden[j], zero) if bend else hidden[j]
 
 
-@bare
-def forward_step(
-    t: int, gates: Any, bias: Any, cells: Any, curved: Any, hiddens: Any, shown: Any, bend: bool
-) -> None:
-    """Take step `t` of a window, in place.
+@within
+def _begin(hidden: Any, cell: Any, keep: Any, lane: Any, t: Any) -> None:
+    """Empty the state of rows whose episode begins with step `t`; `keep` [L, T, R] may be empty."""
+    if keep.shape[0] > 0:
+        for row in range(hidden.shape[0]):
+            share = keep[lane, t, row]
+            for j in range(hidden.shape[1]):
+                hidden[row, j] *= share
+            for j in range(cell.shape[1]):
+                cell[row, j] *= share
 
-    Args:
-        t: number of the step.
-        gates: entry t holds both products and becomes the opened gates, [T, L, R, 4H].
-        bias: [L, 4H].
-        cells: entry t is read and t + 1 written, [T + 1, L, R, H].
-        curved: entry t becomes tanh of the new cell, [T, L, R, H].
-        hiddens: entry t + 1 is written, [T + 1, L, R, H].
-        shown: step t becomes the hidden values too, [L, T, R, H].
-        bend: show hidden values cut off at 0.
-    """
-    units = cells.shape[3]
-    for lane in range(gates.shape[1]):
-        for row in range(gates.shape[2]):
-            gate, curve = gates[t, lane, row], curved[t, lane, row]
-            cell = cells[t + 1, lane, row]
-            open_row(gate, bias[lane], units)
-            move_row(gate, cells[t, lane, row], cell, units)
-            curve_row(cell, curve)
-            _show(gate, curve, hiddens[t + 1, lane, row], shown[lane, t, row], bend)
+
+@within
+def _copy(rows: Any, out: Any) -> None:
+    for row in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            out[row, j] = rows[row, j]
 
 
 @bare
-def only_forward(
-    t: int, product: Any, bias: Any, cells: Any, hidden: Any, shown: Any, curve: Any, bend: bool
-) -> None:
-    """Take step `t` and keep no more than the new cell and hidden values.
-
-    Args:
-        t: number of the step.
-        product: both products, becomes the opened gates, [L, R, 4H].
-        bias: [L, 4H].
-        cells: before the step, become those after it, [L, R, H].
-        hidden: is written, [L, R, H].
-        shown: step t becomes the hidden values too, [L, T, R, H].
-        curve: room for one row, [H].
-        bend: show hidden values cut off at 0.
-    """
-    units = cells.shape[2]
-    for lane in range(cells.shape[0]):
-        for row in range(cells.shape[1]):
-            gate, cell = product[lane, row], cells[lane, row]
-            open_row(gate, bias[lane], units)
-            move_row(gate, cell, cell, units)
-            curve_row(cell, curve)
-            _show(gate, curve, hidden[lane, row], shown[lane, t, row], bend)
-
-
-@bare
-def backward_step(
-    t: int, gates: Any, cells: Any, curved: Any, shown: Any, above: Any, to_hidden: Any,
-    to_cell: Any, slopes: Any, sums: Any, come: Any, bend: bool,
+def forward(
+    x: Any, inputs: Any, weight: Any, bias: Any, hidden: Any, cell: Any, keep: Any, gates: Any,
+    befores: Any, cells: Any, curved: Any, last_hidden: Any, last_cell: Any, shown: Any, bend: bool,
 ) -> None:  # fmt: skip
-    """Take step `t` back: from what is above to the slopes of the gates before bending.
+    """Go through a window.
+
+    What is kept for the way back may have room for one lane only, M = 1, or for all, M = L.
 
     Args:
-        t: number of the step.
-        gates: opened, [T, L, R, 4H].
-        cells: [T + 1, L, R, H].
-        curved: [T, L, R, H].
-        shown: hidden values as they were shown, [L, T, R, H].
-        above: gradient of what was shown, [L, T, R, H].
-        to_hidden: gradient from the step after, [L, R, H]; left as it is.
-        to_cell: gradient of the cell from the step after, becomes that for the step before,
-            [L, R, H].
-        slopes: is written, [L, R, 4H].
-        sums: slopes of all rows are added, the gradient of the bias, [L, 4H].
-        come: room for one row, [H].
-        bend: hidden values were shown cut off at 0.
+        x: [L, T, R, W].
+        inputs: [L, W, 4H].
+        weight: of hidden values, [L, H, 4H].
+        bias: [L, 4H].
+        hidden: before the window, [L, R, H].
+        cell: before the window, [L, R, H].
+        keep: 0 where a step begins with an empty state, else 1, [L, T, R]; [0, 0, 0]: all are 1.
+        gates: is written, opened gates, [M, T, R, 4H].
+        befores: is written, hidden values with which each step begins, [M, T, R, H].
+        cells: is written, cells with which each step begins, [M, T, R, H].
+        curved: is written, tanh of the cell after each step, [M, T, R, H].
+        last_hidden: is written, after the window, [M, R, H].
+        last_cell: is written, after the window, [M, R, H].
+        shown: is written, the hidden values after each step, [L, T, R, H].
+        bend: show hidden values cut off at 0.
     """
-    units = cells.shape[3]
-    one, zero = F(1.0), F(0.0)
-    for lane in range(gates.shape[1]):
-        total = sums[lane]
-        for row in range(gates.shape[2]):
-            gate, slope = gates[t, lane, row], slopes[lane, row]
-            curve, cell = curved[t, lane, row], cells[t, lane, row]
-            outer, inner, there = above[lane, t, row], to_hidden[lane, row], shown[lane, t, row]
-            carried = to_cell[lane, row]
+    lanes, steps, rows, units = shown.shape
+    for lane in range(lanes):
+        own = lane if gates.shape[0] > 1 else 0
+        multiply(x[lane], inputs[lane], gates[own])
+        _copy(hidden[lane], befores[own, 0])
+        _copy(cell[lane], cells[own, 0])
+        for t in range(steps):
+            _begin(befores[own, t], cells[own, t], keep, lane, t)
+            multiply_add(befores[own, t], weight[lane], gates[own, t])
+            after_hidden = befores[own, t + 1] if t + 1 < steps else last_hidden[own]
+            after_cell = cells[own, t + 1] if t + 1 < steps else last_cell[own]
+            for row in range(rows):
+                gate, curve = gates[own, t, row], curved[own, t, row]
+                open_row(gate, bias[lane], units)
+                move_row(gate, cells[own, t, row], after_cell[row], units)
+                curve_row(after_cell[row], curve)
+                _show(gate, curve, after_hidden[row], shown[lane, t, row], bend)
+
+
+@bare
+def backward(
+    x: Any, inputs: Any, weight: Any, keep: Any, gates: Any, befores: Any, cells: Any, curved: Any,
+    shown: Any, above: Any, slopes: Any, to_hidden: Any, to_cell: Any, come: Any, for_inputs: Any,
+    for_weight: Any, for_bias: Any, to_x: Any, bend: bool,
+) -> None:  # fmt: skip
+    """Go back through a window that `forward` went through with M = L.
+
+    Args:
+        x: as there.
+        inputs: as there.
+        weight: as there.
+        keep: as there.
+        gates: what it wrote, as the next four.
+        befores: hidden values with which each step begins.
+        cells: cells with which each step begins.
+        curved: tanh of the cell after each step.
+        shown: hidden values after each step.
+        above: gradient of what was shown, [L, T, R, H].
+        slopes: room for one lane, [T, R, 4H].
+        to_hidden: room, [R, H].
+        to_cell: room, [R, H].
+        come: room, [H].
+        for_inputs: gradient of `inputs`, is written.
+        for_weight: gradient of `weight`, is written.
+        for_bias: gradient of `bias`, is written.
+        to_x: gradient of `x`, is written; [0, 0, 0, 0]: not wanted.
+        bend: as there.
+    """
+    lanes, steps, rows, units = shown.shape
+    zero = F(0.0)
+    for lane in range(lanes):
+        total = for_bias[lane]
+        for j in range(4 * units):
+            total[j] = zero
+        for row in range(rows):
             for j in range(units):
-                come[j] = inner[j] + (outer[j] if there[j] > zero or not bend else zero)
-            for j in range(units):
-                o = gate[2 * units + j]
-                slope[2 * units + j] = come[j] * curve[j] * o * (one - o)
-            for j in range(units):
-                carried[j] += come[j] * gate[2 * units + j] * (one - curve[j] * curve[j])
-            for j in range(units):
-                i, u = gate[j], gate[3 * units + j]
-                slope[j] = carried[j] * u * i * (one - i)
-                slope[3 * units + j] = carried[j] * i * (one - u * u)
-            for j in range(units):
-                f = gate[units + j]
-                slope[units + j] = carried[j] * cell[j] * f * (one - f)
-            for j in range(units):
-                carried[j] *= gate[units + j]
-            for j in range(4 * units):
-                total[j] += slope[j]
+                to_hidden[row, j] = zero
+                to_cell[row, j] = zero
+        for back in range(steps):
+            t = steps - 1 - back
+            for row in range(rows):
+                outer, inner, there = above[lane, t, row], to_hidden[row], shown[lane, t, row]
+                for j in range(units):
+                    come[j] = inner[j] + (outer[j] if there[j] > zero or not bend else zero)
+                slope = slopes[t, row]
+                _back(gates[lane, t, row], curved[lane, t, row], cells[lane, t, row], come,
+                      to_cell[row], slope)  # fmt: skip
+                for j in range(4 * units):
+                    total[j] += slope[j]
+            if t > 0:
+                multiply_turned(slopes[t], weight[lane], to_hidden)
+                _begin(to_hidden, to_cell, keep, lane, t)
+        multiply_over_rows(x[lane], slopes, for_inputs[lane])
+        multiply_over_rows(befores[lane], slopes, for_weight[lane])
+        if to_x.shape[0] > 0:
+            multiply_turned(slopes, inputs[lane], to_x[lane])
+
+
+@within
+def _back(gate: Any, curve: Any, cell: Any, come: Any, carried: Any, slope: Any) -> None:
+    """Take one row a step back.
+
+    Args:
+        gate: opened, [4H].
+        curve: tanh of the cell after, [H].
+        cell: before, [H].
+        come: gradient of the hidden value, [H].
+        carried: gradient of the cell after, becomes that of the cell before, [H].
+        slope: is written, gradient of the gates before bending, [4H].
+    """
+    units, one = len(come), F(1.0)
+    for j in range(units):
+        o = gate[2 * units + j]
+        slope[2 * units + j] = come[j] * curve[j] * o * (one - o)
+    for j in range(units):
+        carried[j] += come[j] * gate[2 * units + j] * (one - curve[j] * curve[j])
+    for j in range(units):
+        i, u = gate[j], gate[3 * units + j]
+        slope[j] = carried[j] * u * i * (one - i)
+        slope[3 * units + j] = carried[j] * i * (one - u * u)
+    for j in range(units):
+        f = gate[units + j]
+        slope[units + j] = carried[j] * cell[j] * f * (one - f)
+    for j in range(units):
+        carried[j] *= gate[units + j]

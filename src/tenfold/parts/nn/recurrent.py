@@ -3,10 +3,9 @@
     [i f o] = sigmoid(a_i, a_f, a_o),  u = tanh(a_u),  a = x W_x + h' W_h + b
     c = f c' + i u,                    h = o tanh(c)
 
-(Hochreiter and Schmidhuber 1997; Gers et al. 2000.) On a CPU a step of all lanes stays in cache:
-both products, compiled loops for the rest, and in the backward pass the share of this step in the
-gradients of weights. One product over all steps would write and read its result through memory.
-Elsewhere launches cost more than memory, and the projection of inputs is one product.
+(Hochreiter and Schmidhuber 1997; Gers et al. 2000.) On a CPU compiled loops take one lane after
+the other through the whole window, so that all it needs stays in cache. Elsewhere launches cost
+more than memory: all lanes take a step together, and the projection of inputs is one product.
 (rooms triad, vdn, ctf)
 
 L lanes, T steps, R rows, W inputs, H units.
@@ -53,12 +52,8 @@ def lstm_step(x: Tensor, weights: LstmWeights, state: LstmState) -> LstmState:
     if not loops:
         gates = torch.bmm(x, weights.inputs).add_(weights.bias.unsqueeze(1))
         return _step(gates, weights.hidden, state)
-    hidden, cell = torch.empty_like(state.hidden), state.cell.clone()
-    product = torch.bmm(x, weights.inputs).baddbmm_(state.hidden, weights.hidden)
-    room = product.new_empty(cell.shape[-1])
-    shown = hidden.unsqueeze(1)
-    loops.only_forward(0, *_arrays(product, weights.bias, cell, hidden, shown, room), False)
-    return LstmState(hidden, cell)
+    after, _ = _unroll_in_cache(loops, x.unsqueeze(1), weights, state, None, False)
+    return after
 
 
 def lstm_window(
@@ -81,19 +76,19 @@ def lstm_window(
             [L, T, R]; None: no episode begins.
         bend: apply ReLU to what is returned; the recursion goes on with the hidden values.
     """
-    if keep is not None:
-        keep = keep.unsqueeze(-1)
     loops = compiled_loops("lstm_loops", x)
     learning = torch.is_grad_enabled() and (
         x.requires_grad or any(weight.requires_grad for weight in weights)
     )
     if loops and not learning:
-        return _unroll_in_cache(loops, x, weights, state, keep, bend)
+        return _unroll_in_cache(loops, x, weights, state, keep, bend)[1]
     if loops:
         shown: Tensor = _Window.apply(  # type: ignore[no-untyped-call]
             x, *weights, *state, keep, bend
         )
         return shown
+    if keep is not None:
+        keep = keep.unsqueeze(-1)
     projected = unflatten(affine(x.flatten(1, 2), weights.inputs, weights.bias), 1, x.shape[1:3])
     if learning:
         hidden: Tensor = _PlainWindow.apply(  # type: ignore[no-untyped-call]
@@ -104,31 +99,27 @@ def lstm_window(
     return hidden.relu() if bend else hidden
 
 
-# On a CPU: step by step, in cache
+# On a CPU: lane by lane, in cache
 
 
 def _unroll_in_cache(
     loops: ModuleType, x: Tensor, weights: LstmWeights, state: LstmState, keep: Tensor | None,
     bend: bool,
-) -> Tensor:  # fmt: skip
-    """Return the hidden values of all steps and keep nothing else."""
+) -> tuple[LstmState, Tensor]:  # fmt: skip
+    """Return the state after the last step and the hidden values of all; keep nothing else."""
     lanes, steps, rows, _ = x.shape
-    hidden, cell = state.hidden.clone(), state.cell.clone()
-    units = hidden.shape[-1]
+    units = weights.hidden.shape[1]
     shown = x.new_empty(lanes, steps, rows, units)
-    product, room = x.new_empty(lanes, rows, 4 * units), x.new_empty(units)
-    arrays = _arrays(product, weights.bias, cell, hidden, shown, room)
-    for t in range(steps):
-        if keep is not None:
-            hidden.mul_(keep[:, t])
-            cell.mul_(keep[:, t])
-        torch.bmm(x[:, t], weights.inputs, out=product).baddbmm_(hidden, weights.hidden)
-        loops.only_forward(t, *arrays, bend)
-    return shown
+    # The state is wanted of one step only, and room for all lanes then costs little.
+    own = lanes if steps == 1 else 1
+    kept = _room(x, own, units)
+    after = LstmState(x.new_empty(own, rows, units), x.new_empty(own, rows, units))
+    loops.forward(*_arrays(x, *weights, *state, _given(keep, x), *kept, *after, shown), bend)
+    return after, shown
 
 
 class _Window(torch.autograd.Function):
-    """The whole window as one operation; time comes first in what is kept."""
+    """The whole window as one operation."""
 
     @staticmethod
     def forward(
@@ -139,52 +130,47 @@ class _Window(torch.autograd.Function):
         assert loops, "chosen by lstm_window"
         lanes, steps, rows, _ = x.shape
         units = weight.shape[1]
-        gates = x.new_empty(steps, lanes, rows, 4 * units)
-        # Entry t is what step t begins with; where no episode begins it is what t - 1 left.
-        hiddens = x.new_empty(steps + 1, lanes, rows, units)
-        cells = torch.empty_like(hiddens)
-        curved = x.new_empty(steps, lanes, rows, units)
-        shown = x.new_empty(lanes, steps, rows, units)
-        hiddens[0], cells[0] = hidden, cell
-        arrays = _arrays(gates, bias, cells, curved, hiddens, shown)
-        for t in range(steps):
-            if keep is not None:
-                # Cells after a step are needed bent only, which is done; so they may change.
-                hiddens[t].mul_(keep[:, t])
-                cells[t].mul_(keep[:, t])
-            torch.bmm(x[:, t], inputs, out=gates[t]).baddbmm_(hiddens[t], weight)
-            loops.forward_step(t, *arrays, bend)
+        kept, shown = _room(x, lanes, units), x.new_empty(lanes, steps, rows, units)
+        after = x.new_empty(2, lanes, rows, units)
+        begins = _given(keep, x)
+        loops.forward(
+            *_arrays(x, inputs, weight, bias, hidden, cell, begins, *kept, *after, shown), bend
+        )
         ctx.bend = bend
-        ctx.save_for_backward(x, inputs, weight, gates, hiddens, cells, curved, shown, keep)
+        ctx.save_for_backward(x, inputs, weight, begins, *kept, shown)
         return shown
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, inputs, weight, gates, hiddens, cells, curved, shown, keep = ctx.saved_tensors
+        x, inputs, weight, begins, *kept, shown = ctx.saved_tensors
         loops = compiled_loops("lstm_loops", x)
         assert loops, "chosen by lstm_window"
-        above = gradients[0].contiguous()
-        slopes = torch.empty_like(gates[0])
-        to_hidden, to_cell = torch.zeros_like(hiddens[0]), torch.zeros_like(hiddens[0])
-        to_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        for_inputs, for_weight = torch.zeros_like(inputs), torch.zeros_like(weight)
-        for_bias = weight.new_zeros(len(weight), weight.shape[2])
-        turned, turned_inputs = weight.mT.contiguous(), inputs.mT.contiguous()
-        room = weight.new_empty(weight.shape[1])
-        arrays = _arrays(
-            gates, cells, curved, shown, above, to_hidden, to_cell, slopes, for_bias, room
+        _, steps, rows, units = shown.shape
+        room = (
+            x.new_empty(steps, rows, 4 * units), x.new_empty(rows, units),
+            x.new_empty(rows, units), x.new_empty(units),
+        )  # fmt: skip
+        found = (torch.empty_like(inputs), torch.empty_like(weight), weight[:, 0].new_empty(
+            len(weight), 4 * units
+        ))  # fmt: skip
+        wanted = ctx.needs_input_grad[0]
+        to_x = torch.empty_like(x) if wanted else x.new_empty(0, 0, 0, 0)
+        loops.backward(
+            *_arrays(x, inputs, weight, begins, *kept, shown, gradients[0], *room, *found, to_x),
+            ctx.bend,
         )
-        for t in reversed(range(len(gates))):
-            loops.backward_step(t, *arrays, ctx.bend)
-            for_weight.baddbmm_(hiddens[t].mT, slopes)
-            for_inputs.baddbmm_(x[:, t].mT, slopes)
-            if to_x is not None:
-                to_x[:, t] = torch.bmm(slopes, turned_inputs)
-            torch.bmm(slopes, turned, out=to_hidden)
-            if keep is not None:
-                to_hidden.mul_(keep[:, t])
-                to_cell.mul_(keep[:, t])
-        return to_x, for_inputs, for_weight, for_bias, None, None, None, None
+        return to_x if wanted else None, *found, None, None, None, None
+
+
+def _room(x: Tensor, lanes: int, units: int) -> tuple[Tensor, ...]:
+    """Return room for what `lstm_loops.forward` keeps of some lanes."""
+    size = (lanes, *x.shape[1:3])
+    return tuple(x.new_empty(*size, width) for width in (4 * units, units, units, units))
+
+
+def _given(keep: Tensor | None, x: Tensor) -> Tensor:
+    """Return `keep` as loops take it, where an empty tensor says that nothing begins."""
+    return x.new_empty(0, 0, 0) if keep is None else keep
 
 
 # Anywhere: one projection of all inputs
@@ -271,7 +257,7 @@ def _step_back(
     t: int, gates: Tensor, cells: Tensor, curved: Tensor, above: Tensor, to_hidden: Tensor,
     to_cell: Tensor, slopes: Tensor,
 ) -> None:  # fmt: skip
-    """Take step `t` back; see `lstm_loops.backward_step`."""
+    """Take step `t` back; see `lstm_loops.backward`."""
     units = cells.shape[-1]
     entering, kept, out, candidate = gates[:, t].chunk(4, dim=-1)
     to_entering, to_kept, to_out, to_candidate = slopes[:, t].chunk(4, dim=-1)
