@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from tenfold.engine.kernel import find_obstacle
 from tenfold.parts.nn.recurrent import LstmState
 from tenfold.rooms.vdn.config import Learning, arch_of
 from tenfold.rooms.vdn.learner import Block, Learner
@@ -10,13 +11,14 @@ from tenfold.rooms.vdn.model import Teams, structure_of
 INPUTS, ACTIONS, STEPS, ROWS, AGENTS = 5, 3, 4, 6, 2
 
 
-def learner_of(names, seeds=None, **told):
+def learner_of(names, seeds=None, actions=(), dueling=True, **told):
     archs = [arch_of(name) for name in names]
     cfg = Learning(units=4, batch=ROWS, capacity=64, warm_up=8, **told)
     structure = structure_of(
-        archs[0], agents=AGENTS, inputs=INPUTS, actions=ACTIONS, units=4, dueling=True
+        archs[0], agents=AGENTS, inputs=INPUTS, actions=ACTIONS, units=4, dueling=dueling
     )
-    return Learner(Teams.of(structure, archs), cfg, seeds=seeds or list(range(len(names))))
+    seeds = seeds or list(range(len(names)))
+    return Learner(Teams.of(structure, archs), cfg, seeds=seeds, actions=actions)
 
 
 def block(teams, seed=0, **told):
@@ -62,6 +64,60 @@ def test_a_team_learns_the_same_alone_and_in_a_stack(double):
         for name, array in one.lanes().items():
             mine = views[name][team * AGENTS : (team + 1) * AGENTS]
             torch.testing.assert_close(mine, array, rtol=1e-5, atol=1e-5)
+
+
+def rich_block(teams, seed):
+    """Windows with ends, cuts, beginnings, dead agents and actions that are not allowed."""
+    generator = torch.Generator().manual_seed(seed)
+    count = teams.count
+
+    def often(share, *size):
+        return torch.rand(*size, generator=generator) < share
+
+    size = (count, STEPS, ROWS)
+    legal = often(0.6, count, STEPS + 1, ROWS, AGENTS, ACTIONS)
+    legal[:, 2, 0] = False
+    paid = Paid(
+        torch.randn(size, generator=generator),
+        often(0.2, *size),
+        often(0.3, *size),
+        (~often(0.1, *size)).float(),
+    )
+    keep = (~often(0.2, count, STEPS + 1, ROWS)).float()
+    alive = (~often(0.2, count, STEPS + 1, ROWS, AGENTS)).float()
+    return block(teams, seed, paid=paid, keep=keep, legal=legal, alive=alive)
+
+
+@pytest.mark.skipif(bool(find_obstacle()), reason="numba is not installed")
+@pytest.mark.parametrize("made", [block, rich_block], ids=["plain windows", "rich windows"])
+@pytest.mark.parametrize("double", [False, True], ids=["", "double"])
+@pytest.mark.parametrize("dueling", [False, True], ids=["", "dueling"])
+@pytest.mark.parametrize("names", ["ind v v.s v.s.id", "v.c v.c", "c c"])
+def test_the_compiled_update_is_the_one_by_layers(names, dueling, double, made):
+    told = {"dueling": dueling, "double": double, "copy_every": 3}
+    fast, plain = (learner_of(names.split(), **told) for _ in range(2))
+    assert fast._in_cache is not None
+    plain._in_cache = None
+    for update in range(5):
+        windows = made(fast.teams, update)
+        found, wanted = fast.update(windows), plain.update(windows)
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+        for name, array in plain.adam.gradients.items():
+            torch.testing.assert_close(
+                fast.adam.gradients[name], array, rtol=1e-4, atol=1e-6, msg=name
+            )
+    torch.testing.assert_close(fast.weights, plain.weights, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(bool(find_obstacle()), reason="numba is not installed")
+def test_the_compiled_update_knows_what_each_agent_can_do():
+    fast, plain = (learner_of(["ind", "v.s.id"], actions=[2, 3]) for _ in range(2))
+    plain._in_cache = None
+    for update in range(3):
+        windows = block(fast.teams, update)
+        windows.action[..., 0].clamp_(max=1)
+        fast.update(windows), plain.update(windows)
+    torch.testing.assert_close(fast.weights, plain.weights, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["ind", "v.s.id.l.h", "v.c", "c", "q.s.id"])
@@ -149,6 +205,7 @@ def test_a_team_that_diverges_stops_alone():
 
 def test_double_q_learning_takes_frozen_values_of_what_the_trained_network_chooses(monkeypatch):
     learner = learner_of(["v.s"], double=True, copy_every=1_000, rate=0.1)
+    learner._in_cache = None
     one = block(learner.teams)
     for _ in range(3):
         learner.update(one)

@@ -129,3 +129,9 @@ def multiply_turned(a: Any, b: Any, out: Any) -> None:
 def multiply_over_rows(a: Any, b: Any, out: Any) -> None:
     """Write a transposed times b to `out`, a sum over rows of both; see `multiply`."""
     _sgemm(a, b, out, True, False, False)
+
+
+@within
+def multiply_add_over_rows(a: Any, b: Any, out: Any) -> None:
+    """Add a transposed times b to `out`; see `multiply_over_rows`."""
+    _sgemm(a, b, out, True, False, True)

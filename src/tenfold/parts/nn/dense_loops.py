@@ -63,6 +63,53 @@ def add_rows(above: Any, sums: Any) -> None:
 
 
 @bare
+def clip_groups(
+    gradient: Any, begins: Any, groups: Any, frozen: Any, norms: Any, clip: Any
+) -> bool:
+    """Clip the gradient of each group of slots, and freeze groups whose gradient is not finite.
+
+    Args:
+        gradient: array after array, in each slot after slot, [S P]; clipped in place, of frozen
+            groups set to 0.
+        begins: where each array begins, and the end of the last.
+        groups: of each slot, [S].
+        frozen: of each group, [G] bool; written.
+        norms: Euclidean norm of each group's gradient before clipping, [G]; written.
+        clip: largest norm; 0: none.
+
+    Returns:
+        Whether a group froze that was not frozen before.
+    """
+    slots, broken, zero = len(groups), False, np.float32(0.0)
+    norms[:] = zero
+    for array in range(len(begins) - 1):
+        size = (begins[array + 1] - begins[array]) // slots
+        for slot in range(slots):
+            begin = begins[array] + slot * size
+            part, total = gradient[begin : begin + size], zero
+            for k in range(len(part)):
+                total += part[k] * part[k]
+            norms[groups[slot]] += total
+    for group in range(len(norms)):
+        norms[group] = np.sqrt(norms[group])
+        if not np.isfinite(norms[group]) and not frozen[group]:
+            frozen[group] = True
+            broken = True
+    for array in range(len(begins) - 1):
+        size = (begins[array + 1] - begins[array]) // slots
+        for slot in range(slots):
+            begin, group = begins[array] + slot * size, groups[slot]
+            part = gradient[begin : begin + size]
+            if frozen[group]:
+                part[:] = zero
+            elif clip > zero and norms[group] > clip:
+                scale = clip / norms[group]
+                for k in range(len(part)):
+                    part[k] *= scale
+    return broken
+
+
+@bare
 def move_adam(
     flat: Any, mean: Any, square: Any, gradient: Any, rates: Any, first: Any, second: Any,
     epsilon: Any, pace: Any, spread: Any,

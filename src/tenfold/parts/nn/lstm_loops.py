@@ -12,7 +12,7 @@ L lanes, T steps, R rows, H units; gates lie in the order input, forget, output,
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -85,129 +85,6 @@ def _show(gates: Any, curved: Any, hidden: Any, shown: Any, bend: Any) -> None:
 
 
 @within
-def _begin(hidden: Any, cell: Any, keep: Any, lane: Any, t: Any) -> None:
-    """Empty the state of rows whose episode begins with step `t`; `keep` [L, T, R] may be empty."""
-    if keep.shape[0] > 0:
-        for row in range(hidden.shape[0]):
-            share = keep[lane, t, row]
-            for j in range(hidden.shape[1]):
-                hidden[row, j] *= share
-            for j in range(cell.shape[1]):
-                cell[row, j] *= share
-
-
-@within
-def _copy(rows: Any, out: Any) -> None:
-    for row in range(rows.shape[0]):
-        for j in range(rows.shape[1]):
-            out[row, j] = rows[row, j]
-
-
-@bare
-def forward(
-    x: Any, inputs: Any, weight: Any, bias: Any, hidden: Any, cell: Any, keep: Any, gates: Any,
-    befores: Any, cells: Any, curved: Any, last_hidden: Any, last_cell: Any, shown: Any, bend: bool,
-) -> None:  # fmt: skip
-    """Go through a window.
-
-    What is kept for the way back may have room for one lane only, M = 1, or for all, M = L.
-
-    Args:
-        x: [L, T, R, W].
-        inputs: [L, W, 4H].
-        weight: of hidden values, [L, H, 4H].
-        bias: [L, 4H].
-        hidden: before the window, [L, R, H].
-        cell: before the window, [L, R, H].
-        keep: 0 where a step begins with an empty state, else 1, [L, T, R]; [0, 0, 0]: all are 1.
-        gates: is written, opened gates, [M, T, R, 4H].
-        befores: is written, hidden values with which each step begins, [M, T, R, H].
-        cells: is written, cells with which each step begins, [M, T, R, H].
-        curved: is written, tanh of the cell after each step, [M, T, R, H].
-        last_hidden: is written, after the window, [M, R, H].
-        last_cell: is written, after the window, [M, R, H].
-        shown: is written, the hidden values after each step, [L, T, R, H].
-        bend: show hidden values cut off at 0.
-    """
-    lanes, steps, rows, units = shown.shape
-    for lane in range(lanes):
-        own = lane if gates.shape[0] > 1 else 0
-        multiply(x[lane], inputs[lane], gates[own])
-        _copy(hidden[lane], befores[own, 0])
-        _copy(cell[lane], cells[own, 0])
-        for t in range(steps):
-            _begin(befores[own, t], cells[own, t], keep, lane, t)
-            multiply_add(befores[own, t], weight[lane], gates[own, t])
-            after_hidden = befores[own, t + 1] if t + 1 < steps else last_hidden[own]
-            after_cell = cells[own, t + 1] if t + 1 < steps else last_cell[own]
-            for row in range(rows):
-                gate, curve = gates[own, t, row], curved[own, t, row]
-                open_row(gate, bias[lane], units)
-                move_row(gate, cells[own, t, row], after_cell[row], units)
-                curve_row(after_cell[row], curve)
-                _show(gate, curve, after_hidden[row], shown[lane, t, row], bend)
-
-
-@bare
-def backward(
-    x: Any, inputs: Any, weight: Any, keep: Any, gates: Any, befores: Any, cells: Any, curved: Any,
-    shown: Any, above: Any, slopes: Any, to_hidden: Any, to_cell: Any, come: Any, for_inputs: Any,
-    for_weight: Any, for_bias: Any, to_x: Any, bend: bool,
-) -> None:  # fmt: skip
-    """Go back through a window that `forward` went through with M = L.
-
-    Args:
-        x: as there.
-        inputs: as there.
-        weight: as there.
-        keep: as there.
-        gates: what it wrote, as the next four.
-        befores: hidden values with which each step begins.
-        cells: cells with which each step begins.
-        curved: tanh of the cell after each step.
-        shown: hidden values after each step.
-        above: gradient of what was shown, [L, T, R, H].
-        slopes: room for one lane, [T, R, 4H].
-        to_hidden: room, [R, H].
-        to_cell: room, [R, H].
-        come: room, [H].
-        for_inputs: gradient of `inputs`, is written.
-        for_weight: gradient of `weight`, is written.
-        for_bias: gradient of `bias`, is written.
-        to_x: gradient of `x`, is written; [0, 0, 0, 0]: not wanted.
-        bend: as there.
-    """
-    lanes, steps, rows, units = shown.shape
-    zero = F(0.0)
-    for lane in range(lanes):
-        total = for_bias[lane]
-        for j in range(4 * units):
-            total[j] = zero
-        for row in range(rows):
-            for j in range(units):
-                to_hidden[row, j] = zero
-                to_cell[row, j] = zero
-        for back in range(steps):
-            t = steps - 1 - back
-            for row in range(rows):
-                outer, inner, there = above[lane, t, row], to_hidden[row], shown[lane, t, row]
-                for j in range(units):
-                    come[j] = inner[j] + (outer[j] if there[j] > zero or not bend else zero)
-                slope = slopes[t, row]
-                _back(gates[lane, t, row], curved[lane, t, row], cells[lane, t, row], come,
-                      to_cell[row], slope)  # fmt: skip
-                for j in range(4 * units):
-                    total[j] += slope[j]
-            if t > 0:
-                multiply_turned(slopes[t], weight[lane], to_hidden)
-                _begin(to_hidden, to_cell, keep, lane, t)
-        multiply_over_rows(x[lane], slopes, for_inputs[lane])
-        multiply_over_rows(befores[lane], slopes, for_weight[lane])
-        if to_x.shape[0] > 0:
-            multiply_turned(slopes, inputs[lane], to_x[lane])
-
-
-@within
 def _back(gate: Any, curve: Any, cell: Any, come: Any, carried: Any, slope: Any) -> None:
     """Take one row a step back.
 
@@ -234,3 +111,179 @@ def _back(gate: Any, curve: Any, cell: Any, come: Any, carried: Any, slope: Any)
         slope[units + j] = carried[j] * cell[j] * f * (one - f)
     for j in range(units):
         carried[j] *= gate[units + j]
+
+
+@within
+def _begin(hidden: Any, cell: Any, keep: Any, team: Any, t: Any) -> None:
+    """Empty the state of rows whose episode begins with step `t`."""
+    if keep.shape[0] > 0:
+        for row in range(hidden.shape[0]):
+            share = keep[team, t, row]
+            for j in range(hidden.shape[1]):
+                hidden[row, j] *= share
+            for j in range(cell.shape[1]):
+                cell[row, j] *= share
+
+
+@within
+def _copy(rows: Any, out: Any) -> None:
+    for row in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            out[row, j] = rows[row, j]
+
+
+class Kept(NamedTuple):
+    """What a pass over windows leaves for the way back; each entry of M serves a lane."""
+
+    gates: Any
+    """Opened gates, [M, T, R, 4H]."""
+    befores: Any
+    """Hidden values with which each step begins, [M, T, R, H]."""
+    cells: Any
+    """Cells with which each step begins, [M, T, R, H]."""
+    curved: Any
+    """Tanh of the cell after each step, [M, T, R, H]."""
+    hidden: Any
+    """Hidden values after the window, [M, R, H]."""
+    cell: Any
+    """Cells after the window, [M, R, H]."""
+
+
+class Room(NamedTuple):
+    """Room for the way back of one lane."""
+
+    slopes: Any
+    """[T, R, 4H]."""
+    to_hidden: Any
+    """[R, H]."""
+    to_cell: Any
+    """[R, H]."""
+    come: Any
+    """[H]."""
+
+
+@bare
+def forward_lane(
+    x: Any, inputs: Any, weight: Any, bias: Any, hidden: Any, cell: Any, keep: Any, team: Any,
+    kept: Any, own: Any, shown: Any, bend: bool,
+) -> None:  # fmt: skip
+    """Go through a window with one lane.
+
+    Args:
+        x: [T, R, W]; `kept` may have room for more steps.
+        inputs: [W, 4H].
+        weight: of hidden values, [H, 4H].
+        bias: [4H].
+        hidden: before the window, [R, H].
+        cell: before the window, [R, H].
+        keep: 0 where a step begins with an empty state, else 1, [K, T, R]; [0, 0, 0]: all are 1.
+        team: which entry of `keep` is this lane's.
+        kept: `Kept`.
+        own: which entry of `kept` is written.
+        shown: is written, the hidden values after each step, [T, R, H].
+        bend: show hidden values cut off at 0.
+    """
+    steps, rows, units = shown.shape
+    multiply(x, inputs, kept.gates[own, :steps])
+    _copy(hidden, kept.befores[own, 0])
+    _copy(cell, kept.cells[own, 0])
+    for t in range(steps):
+        before, begin, goes_on = kept.befores[own, t], kept.cells[own, t], t + 1 < steps
+        _begin(before, begin, keep, team, t)
+        multiply_add(before, weight, kept.gates[own, t])
+        after = kept.befores[own, t + 1] if goes_on else kept.hidden[own]
+        end = kept.cells[own, t + 1] if goes_on else kept.cell[own]
+        for row in range(rows):
+            gate, curve = kept.gates[own, t, row], kept.curved[own, t, row]
+            open_row(gate, bias, units)
+            move_row(gate, begin[row], end[row], units)
+            curve_row(end[row], curve)
+            _show(gate, curve, after[row], shown[t, row], bend)
+
+
+@bare
+def backward_lane(
+    x: Any, inputs: Any, weight: Any, keep: Any, team: Any, kept: Any, own: Any, shown: Any,
+    above: Any, room: Any, for_inputs: Any, for_weight: Any, for_bias: Any, to_x: Any, bend: bool,
+) -> None:  # fmt: skip
+    """Go back through a window that `forward_lane` went through.
+
+    Args:
+        x: as there, [T, R, W]; it may have gone on behind these steps.
+        inputs: as there.
+        weight: as there.
+        keep: as there.
+        team: as there.
+        kept: as there.
+        own: as there.
+        shown: what it wrote, [T, R, H].
+        above: gradient of that, [T, R, H].
+        room: `Room`.
+        for_inputs: gradient of `inputs`, is written.
+        for_weight: gradient of `weight`, is written.
+        for_bias: gradient of `bias`, is written.
+        to_x: gradient of `x`, is written; [0, 0, 0]: not wanted.
+        bend: as there.
+    """
+    steps, rows, units = shown.shape
+    zero, come = F(0.0), room.come
+    for j in range(4 * units):
+        for_bias[j] = zero
+    for row in range(rows):
+        for j in range(units):
+            room.to_hidden[row, j] = zero
+            room.to_cell[row, j] = zero
+    for back in range(steps):
+        t = steps - 1 - back
+        for row in range(rows):
+            outer, inner, there = above[t, row], room.to_hidden[row], shown[t, row]
+            for j in range(units):
+                come[j] = inner[j] + (outer[j] if there[j] > zero or not bend else zero)
+            slope = room.slopes[t, row]
+            _back(
+                kept.gates[own, t, row], kept.curved[own, t, row], kept.cells[own, t, row], come,
+                room.to_cell[row], slope,
+            )  # fmt: skip
+            for j in range(4 * units):
+                for_bias[j] += slope[j]
+        if t > 0:
+            multiply_turned(room.slopes[t], weight, room.to_hidden)
+            _begin(room.to_hidden, room.to_cell, keep, team, t)
+    multiply_over_rows(x, room.slopes[:steps], for_inputs)
+    multiply_over_rows(kept.befores[own, :steps], room.slopes[:steps], for_weight)
+    if to_x.shape[0] > 0:
+        multiply_turned(room.slopes[:steps], inputs, to_x)
+
+
+@bare
+def forward(
+    x: Any, inputs: Any, weight: Any, bias: Any, hidden: Any, cell: Any, keep: Any, kept: Any,
+    shown: Any, bend: bool,
+) -> None:  # fmt: skip
+    """Go through a window with all lanes: arrays of `forward_lane` with [L] before them.
+
+    `keep` is [L, T, R]; `kept` may have one entry, which all lanes then write.
+    """
+    for lane in range(len(x)):
+        own = lane if len(kept.gates) > 1 else 0
+        forward_lane(
+            x[lane], inputs[lane], weight[lane], bias[lane], hidden[lane], cell[lane], keep, lane,
+            kept, own, shown[lane], bend,
+        )  # fmt: skip
+
+
+@bare
+def backward(
+    x: Any, inputs: Any, weight: Any, keep: Any, kept: Any, shown: Any, above: Any, room: Any,
+    for_inputs: Any, for_weight: Any, for_bias: Any, to_x: Any, bend: bool,
+) -> None:  # fmt: skip
+    """Go back with all lanes: arrays of `backward_lane` with [L] before them.
+
+    `to_x` may be [1, 0, 0, 0]: not wanted.
+    """
+    for lane in range(len(x)):
+        backward_lane(
+            x[lane], inputs[lane], weight[lane], keep, lane, kept, lane, shown[lane], above[lane],
+            room, for_inputs[lane], for_weight[lane], for_bias[lane],
+            to_x[lane if len(to_x) > 1 else 0], bend,
+        )  # fmt: skip

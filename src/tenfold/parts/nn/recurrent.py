@@ -113,9 +113,9 @@ def _unroll_in_cache(
     # The state is wanted of one step only, and room for all lanes then costs little.
     own = lanes if steps == 1 else 1
     kept = _room(x, own, units)
-    after = LstmState(x.new_empty(own, rows, units), x.new_empty(own, rows, units))
-    loops.forward(*_arrays(x, *weights, *state, _given(keep, x), *kept, *after, shown), bend)
-    return after, shown
+    arrays = _arrays(x, *weights, *state, _given(keep, x))
+    loops.forward(*arrays, loops.Kept._make(_arrays(*kept)), *_arrays(shown), bend)
+    return LstmState(*kept[-2:]), shown
 
 
 class _Window(torch.autograd.Function):
@@ -131,11 +131,9 @@ class _Window(torch.autograd.Function):
         lanes, steps, rows, _ = x.shape
         units = weight.shape[1]
         kept, shown = _room(x, lanes, units), x.new_empty(lanes, steps, rows, units)
-        after = x.new_empty(2, lanes, rows, units)
         begins = _given(keep, x)
-        loops.forward(
-            *_arrays(x, inputs, weight, bias, hidden, cell, begins, *kept, *after, shown), bend
-        )
+        arrays = _arrays(x, inputs, weight, bias, hidden, cell, begins)
+        loops.forward(*arrays, loops.Kept._make(_arrays(*kept)), *_arrays(shown), bend)
         ctx.bend = bend
         ctx.save_for_backward(x, inputs, weight, begins, *kept, shown)
         return shown
@@ -146,26 +144,24 @@ class _Window(torch.autograd.Function):
         loops = compiled_loops("lstm_loops", x)
         assert loops, "chosen by lstm_window"
         _, steps, rows, units = shown.shape
-        room = (
-            x.new_empty(steps, rows, 4 * units), x.new_empty(rows, units),
-            x.new_empty(rows, units), x.new_empty(units),
-        )  # fmt: skip
-        found = (torch.empty_like(inputs), torch.empty_like(weight), weight[:, 0].new_empty(
-            len(weight), 4 * units
-        ))  # fmt: skip
+        sizes = ((steps, rows, 4 * units), (rows, units), (rows, units), (units,))
+        room = loops.Room._make(_arrays(*map(x.new_empty, sizes)))
+        for_bias = weight.new_empty(len(weight), 4 * units)
+        found = (torch.empty_like(inputs), torch.empty_like(weight), for_bias)
         wanted = ctx.needs_input_grad[0]
-        to_x = torch.empty_like(x) if wanted else x.new_empty(0, 0, 0, 0)
+        to_x = torch.empty_like(x) if wanted else x.new_empty(1, 0, 0, 0)
         loops.backward(
-            *_arrays(x, inputs, weight, begins, *kept, shown, gradients[0], *room, *found, to_x),
-            ctx.bend,
-        )
+            *_arrays(x, inputs, weight, begins), loops.Kept._make(_arrays(*kept)),
+            *_arrays(shown, gradients[0]), room, *_arrays(*found, to_x), ctx.bend,
+        )  # fmt: skip
         return to_x if wanted else None, *found, None, None, None, None
 
 
 def _room(x: Tensor, lanes: int, units: int) -> tuple[Tensor, ...]:
-    """Return room for what `lstm_loops.forward` keeps of some lanes."""
-    size = (lanes, *x.shape[1:3])
-    return tuple(x.new_empty(*size, width) for width in (4 * units, units, units, units))
+    """Return room for what `lstm_loops.forward` keeps of some lanes: its `Kept`."""
+    _, steps, rows, _ = x.shape
+    windows = [(lanes, steps, rows, width) for width in (4 * units, units, units, units)]
+    return tuple(map(x.new_empty, [*windows, (lanes, rows, units), (lanes, rows, units)]))
 
 
 def _given(keep: Tensor | None, x: Tensor) -> Tensor:

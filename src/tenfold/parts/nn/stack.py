@@ -259,38 +259,58 @@ class Adam:
         self.frozen = torch.zeros(len(rates), dtype=torch.bool, device=flat.device)
         self._gradient = torch.zeros_like(flat)
         self._parts = layout.views(self._gradient)
+        sizes = [0] + [part.numel() for part in self._parts.values()]
+        self._begins = torch.tensor(sizes).cumsum(0)
         self._rate = torch.zeros_like(flat)
         self._spread_rates()
 
+    @property
+    def gradients(self) -> Arrays:
+        """Where gradients may be written, [S, *size], before `step` is called without any."""
+        return self._parts
+
     @torch.no_grad()
-    def step(self, gradients: Arrays, *, pace: float = 1.0) -> Tensor:
+    def step(self, gradients: Arrays | None = None, *, pace: float = 1.0) -> Tensor:
         """Move by gradients [S, *size], all rates multiplied by `pace`.
+
+        Args:
+            gradients: of all arrays; None: those that were written into `gradients`.
+            pace: of this step.
 
         Returns:
             The norm of each group's gradient before clipping, [G].
         """
         self.steps += 1
+        for name, gradient in (gradients or {}).items():
+            self._parts[name].copy_(gradient)
+        loops = compiled_loops("dense_loops", self.flat)
+        if loops:
+            norms = torch.empty_like(self.rates)
+            arrays = (self._gradient, self._begins, self.groups, self.frozen, norms)
+            broken = loops.clip_groups(*(x.numpy() for x in arrays), np.float32(self.clip))
+        else:
+            norms, broken = self._clip()
+        if broken:
+            self._spread_rates()
+        self._move(pace)
+        return norms
+
+    def _clip(self) -> tuple[Tensor, bool]:
+        """Clip and freeze as `dense_loops.clip_groups` does."""
         squares = torch.zeros(len(self.groups), dtype=self.flat.dtype, device=self.flat.device)
-        for gradient in gradients.values():
+        for gradient in self._parts.values():
             squares += gradient.flatten(1).square().sum(dim=1)
         norms = torch.zeros_like(self.rates).index_add_(0, self.groups, squares).sqrt()
         broken = ~norms.isfinite() & ~self.frozen
-        if bool(broken.any()):
-            self.frozen |= broken
-            self._spread_rates()
+        self.frozen |= broken
         scale = torch.ones_like(norms)
         if self.clip > 0:
             scale = (self.clip / norms.clamp_min(1e-12)).clamp_max(1.0)
-        scale = scale[self.groups]
-        for name, gradient in gradients.items():
-            shape = (-1,) + (1,) * (gradient.dim() - 1)
-            torch.mul(gradient, scale.view(shape), out=self._parts[name])
-        if bool(self.frozen.any()):
-            still = self.frozen[self.groups]
-            for part in self._parts.values():
-                part[still] = 0.0
-        self._move(pace)
-        return norms
+        scale, still = scale[self.groups], self.frozen[self.groups]
+        for part in self._parts.values():
+            part.mul_(scale.view((-1,) + (1,) * (part.dim() - 1)))
+            part[still] = 0.0
+        return norms, bool(broken.any())
 
     def _move(self, pace: float) -> None:
         first, second = self.betas

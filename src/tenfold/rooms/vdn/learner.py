@@ -20,6 +20,7 @@ from tenfold.parts.nn.stack import Adam, Arrays
 from tenfold.parts.rl.targets import Bootstrap, bootstrap
 from tenfold.rooms.vdn import method
 from tenfold.rooms.vdn.config import Learning
+from tenfold.rooms.vdn.learning import InCache
 from tenfold.rooms.vdn.model import Ready, Teams, join_actions, mix
 
 MOST = 10.0
@@ -84,6 +85,9 @@ class Learner:
         own = torch.arange(teams.structure.actions) < limits
         self.own = None if bool(own.all()) else own.to(device)
         """Actions that an agent has at all, [d, A]; None: all have the same number."""
+        self._in_cache: InCache | None = None
+        if InCache.serves(teams.structure, device):
+            self._in_cache = InCache(self.teams, cfg, own=self.own)
         inputs = teams.structure.inputs
         self.shift = torch.zeros(teams.count, inputs, device=device)
         """Taken from observations of each team before the first layer, [K, n]."""
@@ -129,6 +133,22 @@ class Learner:
 
     def update(self, block: Block, *, pace: float = 1.0) -> Tensor:
         """Take one step of all teams, learning rates times `pace`; return each one's loss, [K]."""
+        if self._in_cache is not None:
+            into = self.adam.gradients
+            losses = self._in_cache.learn(self.ready(), self.ready_frozen(), block, into)
+            self.adam.step(pace=pace)
+        else:
+            losses = self._update_by_layers(block, pace)
+        self.updates += 1
+        copied = self.updates % self.cfg.copy_every == 0
+        if copied:
+            self.frozen.copy_(self.weights)
+            self.frozen_mixing.copy_(self.mixing)
+        self.forget(frozen=copied)
+        return losses.detach()
+
+    def _update_by_layers(self, block: Block, pace: float) -> Tensor:
+        """Take the step layer by layer, each one operation for the whole stack."""
         structure = self.teams.structure
         # Gradients of lanes are added up afterwards: the weights were gathered to act already.
         weights = _leaves(self.lanes())
@@ -153,13 +173,7 @@ class Learner:
         if structure.qmix:
             mixed = dict(zip(mixing, found[len(weights) :], strict=True))
             self.mixing_adam.step(mixed, pace=pace)
-        self.updates += 1
-        copied = self.updates % self.cfg.copy_every == 0
-        if copied:
-            self.frozen.copy_(self.weights)
-            self.frozen_mixing.copy_(self.mixing)
-        self.forget(frozen=copied)
-        return losses.detach()
+        return losses
 
     def _per_lane(self, keep: Tensor | None) -> Tensor | None:
         """Return `keep` of each lane, [L, T + 1, R]."""

@@ -1,0 +1,163 @@
+"""The update of a stack on a CPU: arrays laid out for the compiled loop of `learning_loops`.
+
+K teams, d agents, L lanes, A actions, T steps, R windows; M lanes of a team.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tenfold.engine.kernel import find_obstacle
+from tenfold.parts.nn.lstm_loops import Kept, Room
+from tenfold.parts.nn.stack import Arrays
+from tenfold.rooms.vdn import learning_loops as loops
+from tenfold.rooms.vdn.config import Learning
+from tenfold.rooms.vdn.model import Ready, Structure, Teams
+
+if TYPE_CHECKING:
+    from tenfold.rooms.vdn.learner import Block
+
+
+class InCache:
+    """Losses and gradients of one update, each team from its first to its last layer and back."""
+
+    def __init__(self, teams: Teams, cfg: Learning, *, own: Tensor | None) -> None:
+        """Prepare to learn.
+
+        Args:
+            teams: the networks.
+            cfg: how they learn.
+            own: actions that an agent has at all, [d, A]; None: all have the same number.
+        """
+        self.teams, self.cfg = teams, cfg
+        structure = teams.structure
+        self.adds = np.array([arch.mixer != "none" for arch in teams.archs])
+        self.roles = np.zeros((len(teams.slots.lanes), 0), np.float32)
+        if not structure.central:
+            self.roles = teams.roles.flatten(0, 1).numpy()
+        size = (1,) if structure.joint else (structure.agents,)
+        self.own = np.ones((*size, structure.outputs), np.bool_) if own is None else own.numpy()
+        self._rooms: dict[tuple[int, int], tuple[loops.Space, Kept, Room]] = {}
+        self._laid: dict[int, tuple[Ready, loops.Weights]] = {}
+        self._found: loops.Weights | None = None
+
+    @staticmethod
+    def serves(structure: Structure, device: torch.device | str) -> bool:
+        """Return whether the loop knows a structure and can run."""
+        plain = not (structure.low or structure.high or structure.qmix)
+        return plain and torch.device(device).type == "cpu" and not find_obstacle()
+
+    def learn(self, trained: Ready, frozen: Ready, block: Block, out: Arrays) -> Tensor:
+        """Write the gradients of all slots to `out` [S, *size], and return the losses, [K].
+
+        Args:
+            trained: weights of each lane that learn.
+            frozen: those of the older copy.
+            block: windows.
+            out: arrays of `Structure.layout`.
+        """
+        structure, cfg = self.teams.structure, self.cfg
+        weights, losses = self._lay_out(0, trained), torch.empty(self.teams.count)
+        if self._found is None:
+            self._found = loops.Weights._make([np.empty_like(array) for array in weights])
+        loops.learn(
+            weights, self._lay_out(1, frozen), self._drawn(block), *self._room_for(block),
+            self.adds, structure.joint, structure.actions, cfg.double, np.float32(cfg.gamma),
+            np.float32(cfg.trace), self._found, losses.numpy(),
+        )  # fmt: skip
+        for array in out.values():
+            array.zero_()
+        arrays = [array.numpy() for array in out.values()]
+        if not structure.dueling:
+            arrays += [np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32)]
+        loops.add_up(
+            self._found, self.teams.slots.lanes.numpy(), self.roles, loops.Gradients._make(arrays)
+        )
+        return losses
+
+    def _lay_out(self, place: int, ready: Ready) -> loops.Weights:
+        """Return weights as the loop reads them, anew if they have changed."""
+        known = self._laid.get(place)
+        if known is None or known[0] is not ready:
+            whole = (ready.first, ready.first_bias, *ready.lstm, ready.head, ready.head_bias)
+            known = ready, loops.Weights._make([_array(weight) for weight in whole])
+            self._laid[place] = known
+        return known[1]
+
+    def _drawn(self, block: Block) -> loops.Drawn:
+        alive = None if self.teams.structure.joint else block.alive
+        legal = self.own[None, None, None]
+        if block.legal is not None and not self.teams.structure.joint:
+            legal = np.ascontiguousarray(block.legal.numpy() & legal)
+        paid = block.paid
+        return loops.Drawn(
+            observation=_array(block.observation),
+            action=_array(block.action),
+            reward=_array(paid.reward),
+            terminated=_array(paid.terminated),
+            cut=_array(paid.cut),
+            valid=_array(paid.valid),
+            keep=_given(block.keep, 3),
+            legal=legal,
+            alive=_given(alive, 4),
+            hidden=_array(block.state.hidden),
+            cell=_array(block.state.cell),
+        )
+
+    def _room_for(self, block: Block) -> tuple[loops.Space, Kept, Room]:
+        """Return room for one team's windows, kept for the next update."""
+        _, steps, rows, _ = block.action.shape
+        found = self._rooms.get((steps, rows))
+        if found is None:
+            found = self._rooms[steps, rows] = self._make_room(steps, rows)
+        return found
+
+    def _make_room(self, steps: int, rows: int) -> tuple[loops.Space, Kept, Room]:
+        structure = self.teams.structure
+        lanes, units, values = structure.lanes, structure.units, structure.heads * structure.outputs
+        wide = units * (structure.agents if structure.central else 1)
+
+        def room(*size: int) -> NDArray[np.float32]:
+            return np.empty(size, np.float32)
+
+        many = (lanes, steps + 1, rows)
+        space = loops.Space(
+            seen=room(steps + 1, rows, units),
+            wide=room(*many, wide),
+            shown=room(*many, units),
+            values=room(*many, values),
+            frozen=room(*many, values),
+            to_values=room(lanes, steps, rows, values),
+            to_shown=room(steps, rows, units),
+            to_wide=room(steps, rows, wide),
+        )
+        kept = Kept(
+            gates=room(*many, 4 * units),
+            befores=room(*many, units),
+            cells=room(*many, units),
+            curved=room(*many, units),
+            hidden=room(lanes, rows, units),
+            cell=room(lanes, rows, units),
+        )
+        back = Room(
+            slopes=room(steps, rows, 4 * units),
+            to_hidden=room(rows, units),
+            to_cell=room(rows, units),
+            come=room(units),
+        )
+        return space, kept, back
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.detach().contiguous().numpy()
+    return array
+
+
+def _given(tensor: Tensor | None, dimensions: int) -> NDArray[Any]:
+    """Return a tensor as the loop takes it, where an empty array says that there is none."""
+    return np.empty((0,) * dimensions, np.float32) if tensor is None else _array(tensor)

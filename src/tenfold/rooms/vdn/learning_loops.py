@@ -1,0 +1,400 @@
+"""The compiled loop by which teams learn: losses and gradients of one update, team after team.
+
+All that an update does with one team, from the first layer of the frozen network to the gradient
+of the trained one's first layer, happens before the next team begins. What it needs meanwhile, some
+hundred kilobytes, stays in cache; as operations of their own on a whole stack, layers wrote and
+read megabytes, and a stack of few teams spent its time between operations. The plain twin, which
+also serves channels, QMIX and GPUs, is `learner.Learner`.
+
+K teams, d agents, L lanes (of a team: d, or one if it is central), C choosers (d, or one that
+chooses jointly), A actions, O values of a chooser (A, or A^d), P values of a lane (all of its
+choosers'), T steps, S = T + 1, R windows, n inputs, e and h units, w inputs of the LSTM.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tenfold.engine.kernel import Whole, bare, within
+from tenfold.parts.nn.blas import (
+    multiply,
+    multiply_add_over_rows,
+    multiply_over_rows,
+    multiply_turned,
+)
+from tenfold.parts.nn.lstm_loops import backward_lane, forward_lane
+
+F = np.float32
+
+
+class Weights(NamedTuple):
+    """Weights of lanes, or gradients of them; see `model.Ready`."""
+
+    first: Any
+    """[L, n, e]."""
+    first_bias: Any
+    """[L, e]."""
+    inputs: Any
+    """[L, w, 4h]."""
+    hidden: Any
+    """[L, h, 4h]."""
+    bias: Any
+    """[L, 4h]."""
+    head: Any
+    """[L, h, P]."""
+    head_bias: Any
+    """[L, P]."""
+
+
+class Drawn(NamedTuple):
+    """Windows of all teams; see `learner.Block`."""
+
+    observation: Any
+    """[K, d, S, R, n]."""
+    action: Any
+    """[K, T, R, d]."""
+    reward: Any
+    """[K, T, R]."""
+    terminated: Any
+    """[K, T, R]."""
+    cut: Any
+    """[K, T, R]."""
+    valid: Any
+    """[K, T, R]."""
+    keep: Any
+    """[K, S, R], or [0, 0, 0]: no episode begins."""
+    legal: Any
+    """[K, S, R, C, O]; a dimension of 1 stands for all."""
+    alive: Any
+    """[K, S, R, d], or [0, 0, 0, 0]: all take part, or one chooses for all."""
+    hidden: Any
+    """[L, R, h], before the windows."""
+    cell: Any
+    """[L, R, h], before the windows."""
+
+
+class Space(NamedTuple):
+    """Room for one team, whose lanes are M."""
+
+    seen: Any
+    """[S, R, e], the first layer for one agent."""
+    wide: Any
+    """[M, S, R, w], what each lane's LSTM reads."""
+    shown: Any
+    """[M, S, R, h], what it gives."""
+    values: Any
+    """[M, S, R, P], of the trained network."""
+    frozen: Any
+    """[M, S, R, P], of the frozen one."""
+    to_values: Any
+    """[M, T, R, P], gradients."""
+    to_shown: Any
+    """[T, R, h]."""
+    to_wide: Any
+    """[T, R, w]."""
+
+
+@within
+def _see(weights: Any, observation: Any, lane: Any, agent: Any, many: Any, seen: Any,
+         wide: Any) -> None:  # fmt: skip
+    """Write the first layer of a lane's agents side by side; its steps are those of `wide`."""
+    steps, rows, units = wide.shape[0], wide.shape[1], seen.shape[2]
+    bias, zero = weights.first_bias[lane], F(0.0)
+    for j in range(many):
+        multiply(observation[agent + j, :steps], weights.first[lane], seen[:steps])
+        for t in range(steps):
+            for row in range(rows):
+                line, goal = seen[t, row], wide[t, row, j * units : (j + 1) * units]
+                for k in range(units):
+                    goal[k] = max(line[k] + bias[k], zero)
+
+
+@bare
+def _value(weights: Any, drawn: Any, space: Any, kept: Any, team: Any, own: Any, lane: Any,
+           many: Any, steps: Any, place: Any, values: Any) -> None:  # fmt: skip
+    """Write action values of one lane: [steps, R, P]; `place` says what else is overwritten."""
+    agent = 0 if many > 1 else own
+    wide, shown = space.wide[place, :steps], space.shown[place, :steps]
+    _see(weights, drawn.observation[team], lane, agent, many, space.seen, wide)
+    forward_lane(
+        wide, weights.inputs[lane], weights.hidden[lane], weights.bias[lane], drawn.hidden[lane],
+        drawn.cell[lane], drawn.keep, team, kept, place, shown, True,
+    )  # fmt: skip
+    multiply(shown, weights.head[lane], values)
+    bias = weights.head_bias[lane]
+    for t in range(steps):
+        for row in range(values.shape[1]):
+            line = values[t, row]
+            for k in range(len(bias)):
+                line[k] += bias[k]
+
+
+@within
+def _best(select: Any, values: Any, legal: Any) -> Any:
+    """Return the value of the best legal action, 0 if none is (`targets.bootstrap`)."""
+    best = -1
+    for action in range(len(legal)):
+        # Not >: the first legal action counts even if its value is NaN.
+        if legal[action] and (best < 0 or select[action] > select[best]):
+            best = action
+    return values[best] if best >= 0 else F(0.0)
+
+
+@within
+def _chosen(action: Any, chooser: Any, joint: bool, many: Any) -> Any:
+    """Return the number of a chooser's action, from those of all agents [d]."""
+    if not joint:
+        return action[chooser]
+    number, worth = 0, 1
+    for agent in range(len(action)):
+        number += action[agent] * worth
+        worth *= many
+    return number
+
+
+@within
+def _after(drawn: Any, space: Any, team: Any, t: Any, row: Any, chooser: Any, double: bool) -> Any:
+    """Return what one chooser's best action is worth after step `t`."""
+    legal = drawn.legal[
+        team if drawn.legal.shape[0] > 1 else 0,
+        t + 1 if drawn.legal.shape[1] > 1 else 0,
+        row if drawn.legal.shape[2] > 1 else 0,
+        chooser,
+    ]
+    lane, first = _where(space, chooser, len(legal))
+    values = space.frozen[lane, t + 1, row, first:]
+    value = _best(space.values[lane, t + 1, row, first:] if double else values, values, legal)
+    if drawn.alive.shape[0] > 0:
+        value *= drawn.alive[team, t + 1, row, chooser]
+    return value
+
+
+@within
+def _where(space: Any, chooser: Any, many: Any) -> Any:
+    """Return a chooser's lane in its team, and where its values begin among the lane's."""
+    if space.values.shape[0] > 1:
+        return chooser, 0
+    return 0, chooser * many
+
+
+@within
+def _score(
+    drawn: Any, space: Any, team: Any, adds: bool, joint: bool, actions: Any, double: bool,
+    gamma: Any, trace: Any,
+) -> Any:  # fmt: skip
+    """Return a team's loss, and write its gradient to `space.to_values`.
+
+    The forward-view return of each step is that of `parts.rl.targets.lambda_returns`.
+    """
+    steps, rows = drawn.reward.shape[1:3]
+    choosers, outputs = drawn.legal.shape[3:]
+    zero, loss, count = F(0.0), 0.0, 0.0
+    for lane in range(space.to_values.shape[0]):
+        for t in range(steps):
+            for row in range(rows):
+                line = space.to_values[lane, t, row]
+                for k in range(len(line)):
+                    line[k] = zero
+    for t in range(steps):
+        for row in range(rows):
+            count += drawn.valid[team, t, row]
+    share = F(1.0 / max(count, 1.0))
+    # One error for all who add, or one for each.
+    for group in range(1 if adds else choosers):
+        begin, end = (0, choosers) if adds else (group, group + 1)
+        for row in range(rows):
+            ahead = zero
+            for back in range(steps):
+                t = steps - 1 - back
+                value = zero
+                for chooser in range(begin, end):
+                    value += _after(drawn, space, team, t, row, chooser, double)
+                if back > 0 and not drawn.cut[team, t, row]:
+                    value = (F(1.0) - trace) * value + trace * ahead
+                ahead = drawn.reward[team, t, row]
+                if not drawn.terminated[team, t, row]:
+                    ahead += gamma * value
+                error = -ahead
+                for chooser in range(begin, end):
+                    lane, first = _where(space, chooser, outputs)
+                    taken = first + _chosen(drawn.action[team, t, row], chooser, joint, actions)
+                    own = space.values[lane, t, row, taken]
+                    if drawn.alive.shape[0] > 0:
+                        own *= drawn.alive[team, t, row, chooser]
+                    error += own
+                weight = share * drawn.valid[team, t, row]
+                loss += error * error * weight
+                for chooser in range(begin, end):
+                    lane, first = _where(space, chooser, outputs)
+                    taken = first + _chosen(drawn.action[team, t, row], chooser, joint, actions)
+                    slope = F(2.0) * error * weight
+                    if drawn.alive.shape[0] > 0:
+                        slope *= drawn.alive[team, t, row, chooser]
+                    space.to_values[lane, t, row, taken] = slope
+    return loss
+
+
+@bare
+def _go_back(weights: Any, drawn: Any, space: Any, kept: Any, room: Any, team: Any, own: Any,
+             lane: Any, many: Any, found: Any) -> None:  # fmt: skip
+    """Write the gradients of one lane's weights."""
+    steps, rows, zero = drawn.reward.shape[1], drawn.reward.shape[2], F(0.0)
+    to_values, shown = space.to_values[own], space.shown[own, :steps]
+    _sum_rows(to_values, found.head_bias[lane])
+    multiply_over_rows(shown, to_values, found.head[lane])
+    multiply_turned(to_values, weights.head[lane], space.to_shown)
+    wide = space.wide[own, :steps]
+    backward_lane(
+        wide, weights.inputs[lane], weights.hidden[lane], drawn.keep, team, kept, own, shown,
+        space.to_shown, room, found.inputs[lane], found.hidden[lane], found.bias[lane],
+        space.to_wide, True,
+    )  # fmt: skip
+    units, agent = space.seen.shape[2], 0 if many > 1 else own
+    for k in range(units):
+        found.first_bias[lane, k] = zero
+    for j in range(many):
+        for t in range(steps):
+            for row in range(rows):
+                line, goal = space.to_wide[t, row, j * units :], space.seen[t, row]
+                there, total = wide[t, row, j * units :], found.first_bias[lane]
+                for k in range(units):
+                    goal[k] = line[k] if there[k] > zero else zero
+                for k in range(units):
+                    total[k] += goal[k]
+        x, slopes = drawn.observation[team, agent + j, :steps], space.seen[:steps]
+        if j == 0:
+            multiply_over_rows(x, slopes, found.first[lane])
+        else:
+            multiply_add_over_rows(x, slopes, found.first[lane])
+
+
+@within
+def _sum_rows(array: Any, out: Any) -> None:
+    for k in range(len(out)):
+        out[k] = F(0.0)
+    for t in range(array.shape[0]):
+        for row in range(array.shape[1]):
+            line = array[t, row]
+            for k in range(len(out)):
+                out[k] += line[k]
+
+
+@bare
+def learn(
+    trained: Any, frozen: Any, drawn: Any, space: Any, kept: Any, room: Any, adds: Any,
+    joint: bool, actions: Whole, double: bool, gamma: Any, trace: Any, found: Any, losses: Any,
+) -> None:  # fmt: skip
+    """Write the losses of all teams and the gradients of all lanes.
+
+    Args:
+        trained: `Weights` that learn.
+        frozen: `Weights` of their older copy.
+        drawn: `Drawn`.
+        space: `Space`.
+        kept: `lstm_loops.Kept` with an entry for each lane of a team.
+        room: `lstm_loops.Room`.
+        adds: whether a team's value is the sum of its choosers', [K] bool.
+        joint: whether the only chooser chooses for all agents.
+        actions: A.
+        double: whether the trained network selects the action that the frozen one values.
+        gamma: discount of a step.
+        trace: lambda.
+        found: `Weights`, gradients, are written.
+        losses: mean squared errors (`method.team_loss`), [K], are written.
+    """
+    teams, steps = drawn.reward.shape[:2]
+    lanes, agents = space.wide.shape[0], drawn.observation.shape[1]
+    many = 1 if lanes == agents else agents
+    # One step more says which actions the trained network would choose after the window.
+    taken = steps + 1 if double else steps
+    for team in range(teams):
+        for own in range(lanes):
+            _value(frozen, drawn, space, kept, team, own, team * lanes + own, many, steps + 1, own,
+                   space.frozen[own])  # fmt: skip
+        for own in range(lanes):
+            _value(trained, drawn, space, kept, team, own, team * lanes + own, many, taken, own,
+                   space.values[own, :taken])  # fmt: skip
+        losses[team] = _score(
+            drawn, space, team, adds[team], joint, actions, double, gamma, trace
+        )  # fmt: skip
+        for own in range(lanes):
+            _go_back(trained, drawn, space, kept, room, team, own, team * lanes + own, many, found)
+
+
+class Gradients(NamedTuple):
+    """Gradients of slots, in the arrays of `model.Structure.layout`; S slots here."""
+
+    first: Any
+    """[S, n, e], or of teams with a lane for each agent [S, n + d, e]: roles are inputs too."""
+    first_bias: Any
+    """[S, e]."""
+    inputs: Any
+    """[S, w, 4h]."""
+    hidden: Any
+    """[S, h, 4h]."""
+    bias: Any
+    """[S, 4h]."""
+    advantage: Any
+    """[S, h, P]."""
+    advantage_bias: Any
+    """[S, P]."""
+    value: Any
+    """[S, h, heads], or [0, 0, 0]: no dueling."""
+    value_bias: Any
+    """[S, heads], or [0, 0]."""
+
+
+@within
+def _add(more: Any, out: Any) -> None:
+    for k in range(len(more)):
+        out[k] += more[k]
+
+
+@within
+def _split(more: Any, out: Any, value: Any) -> None:
+    """Add the gradient of q = v + a - mean a, a row of P, to those of a and v."""
+    outputs = len(more) // len(value)
+    for head in range(len(value)):
+        total, first = F(0.0), head * outputs
+        for k in range(first, first + outputs):
+            total += more[k]
+        value[head] += total
+        mean = total / F(outputs)
+        for k in range(first, first + outputs):
+            out[k] += more[k] - mean
+
+
+@bare
+def add_up(found: Any, slots: Any, roles: Any, out: Any) -> None:
+    """Add the gradients of lanes to those of their slots, the way back of `model.Teams.ready`.
+
+    Args:
+        found: `Weights`, gradients of lanes.
+        slots: of each lane, [L].
+        roles: what each lane reads beside its observation, [L, d]; [L, 0]: nothing.
+        out: `Gradients`, zero at the beginning.
+    """
+    for lane in range(len(slots)):
+        slot, inputs = slots[lane], found.first.shape[1]
+        for k in range(inputs):
+            _add(found.first[lane, k], out.first[slot, k])
+        for agent in range(roles.shape[1]):
+            role, goal = roles[lane, agent], out.first[slot, inputs + agent]
+            for k in range(len(goal)):
+                goal[k] += role * found.first_bias[lane, k]
+        _add(found.first_bias[lane], out.first_bias[slot])
+        for k in range(found.inputs.shape[1]):
+            _add(found.inputs[lane, k], out.inputs[slot, k])
+        for k in range(found.hidden.shape[1]):
+            _add(found.hidden[lane, k], out.hidden[slot, k])
+        _add(found.bias[lane], out.bias[slot])
+        if out.value.shape[0] > 0:
+            for k in range(found.head.shape[1]):
+                _split(found.head[lane, k], out.advantage[slot, k], out.value[slot, k])
+            _split(found.head_bias[lane], out.advantage_bias[slot], out.value_bias[slot])
+        else:
+            for k in range(found.head.shape[1]):
+                _add(found.head[lane, k], out.advantage[slot, k])
+            _add(found.head_bias[lane], out.advantage_bias[slot])
