@@ -86,8 +86,11 @@ class Learner:
         self.own = None if bool(own.all()) else own.to(device)
         """Actions that an agent has at all, [d, A]; None: all have the same number."""
         self._in_cache: InCache | None = None
+        self._room: Ready | None = None
+        self._old_room: Ready | None = None
         if InCache.serves(teams.structure, device):
             self._in_cache = InCache(self.teams, cfg, own=self.own)
+            self._room, self._old_room = self._in_cache.room(), self._in_cache.room()
         inputs = teams.structure.inputs
         self.shift = torch.zeros(teams.count, inputs, device=device)
         """Taken from observations of each team before the first layer, [K, n]."""
@@ -111,16 +114,22 @@ class Learner:
         return self._lanes
 
     def ready(self) -> Ready:
-        """Return the trained weights as networks take them."""
+        """Return the trained weights as networks take them, until they change."""
         if self._ready is None:
-            self._ready = self.teams.ready(self.lanes())
+            self._ready = self._lay_out(self.weights, self._room)
         return self._ready
 
     def ready_frozen(self) -> Ready:
-        """Return the frozen weights as networks take them."""
+        """Return the frozen weights as networks take them, until they change."""
         if self._old is None:
-            self._old = self.teams.ready(self._gather(self.frozen))
+            self._old = self._lay_out(self.frozen, self._old_room)
         return self._old
+
+    def _lay_out(self, flat: Tensor, room: Ready | None) -> Ready:
+        if self._in_cache is None or room is None:
+            return self.teams.ready(self._gather(flat))
+        self._in_cache.lay_out(self.teams.structure.layout.views(flat), room)
+        return room
 
     def forget(self, *, frozen: bool = True) -> None:
         """Drop what follows from the weights; whoever changes them calls this."""

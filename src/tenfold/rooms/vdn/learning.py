@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tenfold.engine.kernel import find_obstacle
 from tenfold.parts.nn.lstm_loops import Kept, Room
+from tenfold.parts.nn.recurrent import LstmWeights
 from tenfold.parts.nn.stack import Arrays
 from tenfold.rooms.vdn import learning_loops as loops
 from tenfold.rooms.vdn.config import Learning
@@ -43,14 +44,34 @@ class InCache:
         size = (1,) if structure.joint else (structure.agents,)
         self.own = np.ones((*size, structure.outputs), np.bool_) if own is None else own.numpy()
         self._rooms: dict[tuple[int, int], tuple[loops.Space, Kept, Room]] = {}
-        self._laid: dict[int, tuple[Ready, loops.Weights]] = {}
-        self._found: loops.Weights | None = None
+        self._found = _weights(self.room())
 
     @staticmethod
     def serves(structure: Structure, device: torch.device | str) -> bool:
         """Return whether the loop knows a structure and can run."""
         plain = not (structure.low or structure.high or structure.qmix)
         return plain and torch.device(device).type == "cpu" and not find_obstacle()
+
+    def room(self) -> Ready:
+        """Return room for the weights of all lanes."""
+        structure, lanes = self.teams.structure, len(self.teams.slots.lanes)
+        units, values = structure.units, structure.heads * structure.outputs
+        return Ready(
+            first=torch.empty(lanes, structure.inputs, units),
+            first_bias=torch.empty(lanes, units),
+            lstm=LstmWeights(
+                torch.empty(lanes, structure.wide, 4 * units),
+                torch.empty(lanes, units, 4 * units),
+                torch.empty(lanes, 4 * units),
+            ),
+            head=torch.empty(lanes, units, values),
+            head_bias=torch.empty(lanes, values),
+        )
+
+    def lay_out(self, arrays: Arrays, out: Ready) -> None:
+        """Write the weights of each lane, as `Teams.ready` gives them, from slots [S, *size]."""
+        lanes = self.teams.slots.lanes.numpy()
+        loops.lay_out(_slots(arrays), lanes, self.roles, _weights(out))
 
     def learn(self, trained: Ready, frozen: Ready, block: Block, out: Arrays) -> Tensor:
         """Write the gradients of all slots to `out` [S, *size], and return the losses, [K].
@@ -62,32 +83,17 @@ class InCache:
             out: arrays of `Structure.layout`.
         """
         structure, cfg = self.teams.structure, self.cfg
-        weights, losses = self._lay_out(0, trained), torch.empty(self.teams.count)
-        if self._found is None:
-            self._found = loops.Weights._make([np.empty_like(array) for array in weights])
+        losses = torch.empty(self.teams.count)
         loops.learn(
-            weights, self._lay_out(1, frozen), self._drawn(block), *self._room_for(block),
+            _weights(trained), _weights(frozen), self._drawn(block), *self._room_for(block),
             self.adds, structure.joint, structure.actions, cfg.double, np.float32(cfg.gamma),
             np.float32(cfg.trace), self._found, losses.numpy(),
         )  # fmt: skip
         for array in out.values():
             array.zero_()
-        arrays = [array.numpy() for array in out.values()]
-        if not structure.dueling:
-            arrays += [np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32)]
-        loops.add_up(
-            self._found, self.teams.slots.lanes.numpy(), self.roles, loops.Gradients._make(arrays)
-        )
+        lanes = self.teams.slots.lanes.numpy()
+        loops.add_up(self._found, lanes, self.roles, _slots(out))
         return losses
-
-    def _lay_out(self, place: int, ready: Ready) -> loops.Weights:
-        """Return weights as the loop reads them, anew if they have changed."""
-        known = self._laid.get(place)
-        if known is None or known[0] is not ready:
-            whole = (ready.first, ready.first_bias, *ready.lstm, ready.head, ready.head_bias)
-            known = ready, loops.Weights._make([_array(weight) for weight in whole])
-            self._laid[place] = known
-        return known[1]
 
     def _drawn(self, block: Block) -> loops.Drawn:
         alive = None if self.teams.structure.joint else block.alive
@@ -120,7 +126,7 @@ class InCache:
     def _make_room(self, steps: int, rows: int) -> tuple[loops.Space, Kept, Room]:
         structure = self.teams.structure
         lanes, units, values = structure.lanes, structure.units, structure.heads * structure.outputs
-        wide = units * (structure.agents if structure.central else 1)
+        wide = structure.wide
 
         def room(*size: int) -> NDArray[np.float32]:
             return np.empty(size, np.float32)
@@ -151,6 +157,19 @@ class InCache:
             come=room(units),
         )
         return space, kept, back
+
+
+def _weights(ready: Ready) -> loops.Weights:
+    whole = (ready.first, ready.first_bias, *ready.lstm, ready.head, ready.head_bias)
+    return loops.Weights._make(map(_array, whole))
+
+
+def _slots(arrays: Arrays) -> loops.Slots:
+    """Return arrays of a layout as loops take them, where empty ones say: no dueling."""
+    found = [array.numpy() for array in arrays.values()]
+    if len(found) < len(loops.Slots._fields):
+        found += [np.empty((0, 0, 0), np.float32), np.empty((0, 0), np.float32)]
+    return loops.Slots._make(found)
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:

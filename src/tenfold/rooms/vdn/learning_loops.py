@@ -323,8 +323,8 @@ def learn(
             _go_back(trained, drawn, space, kept, room, team, own, team * lanes + own, many, found)
 
 
-class Gradients(NamedTuple):
-    """Gradients of slots, in the arrays of `model.Structure.layout`; S slots here."""
+class Slots(NamedTuple):
+    """Weights of slots or gradients of them, as `model.Structure.layout` has them; S slots here."""
 
     first: Any
     """[S, n, e], or of teams with a lane for each agent [S, n + d, e]: roles are inputs too."""
@@ -344,6 +344,60 @@ class Gradients(NamedTuple):
     """[S, h, heads], or [0, 0, 0]: no dueling."""
     value_bias: Any
     """[S, heads], or [0, 0]."""
+
+
+@within
+def _set(values: Any, out: Any) -> None:
+    for k in range(len(values)):
+        out[k] = values[k]
+
+
+@within
+def _join(apart: Any, value: Any, out: Any) -> None:
+    """Write q = v + a - mean a, a row of P; see `_split`."""
+    outputs = len(apart) // len(value)
+    for head in range(len(value)):
+        total, first = F(0.0), head * outputs
+        for k in range(first, first + outputs):
+            total += apart[k]
+        level = value[head] - total / F(outputs)
+        for k in range(first, first + outputs):
+            out[k] = apart[k] + level
+
+
+@bare
+def lay_out(given: Any, slots: Any, roles: Any, out: Any) -> None:
+    """Write the weights of lanes from those of their slots; the plain twin is `model.Teams.ready`.
+
+    Args:
+        given: `Slots`, weights.
+        slots: of each lane, [L].
+        roles: what each lane reads beside its observation, [L, d]; [L, 0]: nothing.
+        out: `Weights`, are written.
+    """
+    for lane in range(len(slots)):
+        slot, inputs = slots[lane], out.first.shape[1]
+        bias = out.first_bias[lane]
+        for k in range(inputs):
+            _set(given.first[slot, k], out.first[lane, k])
+        _set(given.first_bias[slot], bias)
+        for agent in range(roles.shape[1]):
+            role, more = roles[lane, agent], given.first[slot, inputs + agent]
+            for k in range(len(bias)):
+                bias[k] += role * more[k]
+        for k in range(out.inputs.shape[1]):
+            _set(given.inputs[slot, k], out.inputs[lane, k])
+        for k in range(out.hidden.shape[1]):
+            _set(given.hidden[slot, k], out.hidden[lane, k])
+        _set(given.bias[slot], out.bias[lane])
+        if given.value.shape[0] > 0:
+            for k in range(out.head.shape[1]):
+                _join(given.advantage[slot, k], given.value[slot, k], out.head[lane, k])
+            _join(given.advantage_bias[slot], given.value_bias[slot], out.head_bias[lane])
+        else:
+            for k in range(out.head.shape[1]):
+                _set(given.advantage[slot, k], out.head[lane, k])
+            _set(given.advantage_bias[slot], out.head_bias[lane])
 
 
 @within
@@ -368,13 +422,13 @@ def _split(more: Any, out: Any, value: Any) -> None:
 
 @bare
 def add_up(found: Any, slots: Any, roles: Any, out: Any) -> None:
-    """Add the gradients of lanes to those of their slots, the way back of `model.Teams.ready`.
+    """Add the gradients of lanes to those of their slots: the way back of `lay_out`.
 
     Args:
         found: `Weights`, gradients of lanes.
         slots: of each lane, [L].
         roles: what each lane reads beside its observation, [L, d]; [L, 0]: nothing.
-        out: `Gradients`, zero at the beginning.
+        out: `Slots`, gradients, zero at the beginning.
     """
     for lane in range(len(slots)):
         slot, inputs = slots[lane], found.first.shape[1]

@@ -59,15 +59,19 @@ class Structure:
         """Heads of one lane."""
         return self.agents if self.central and not self.joint else 1
 
+    @property
+    def wide(self) -> int:
+        """w, what the LSTM of a lane reads."""
+        return self.units * (self.agents if self.low or self.central else 1)
+
     @cached_property
     def layout(self) -> Layout:
         """The arrays of one slot."""
         first = self.inputs + (0 if self.central else self.agents)
-        wide = self.units * (self.agents if self.low or self.central else 1)
         read = self.units * (self.agents if self.high else 1)
         shapes: list[Shape] = [
             *dense("first", first, self.units),
-            *lstm("lstm", wide, self.units),
+            *lstm("lstm", self.wide, self.units),
             *dense("advantage", read, self.heads * self.outputs),
         ]
         if self.dueling:
