@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from tenfold.parts.rl import rollout
-from tenfold.parts.rl.explore import epsilon_greedy
 from tenfold.parts.rl.rollout import Seen
 from tenfold.rooms.vdn import tasks
 from tenfold.rooms.vdn.config import Learning, arch_of
@@ -14,9 +13,10 @@ from tenfold.rooms.vdn.trainer import Trainer
 pytestmark = pytest.mark.timeout(600)
 """Loops are compiled inside the first test."""
 COPIES = 6
+APART, HEADS, JOINT = ("ind", "v", "v.s.id"), ("v.c", "v.c"), ("c", "c")
 
 
-def trainer_of(env, *, archs=("ind", "v", "v.s.id")):
+def trainer_of(env, *, archs=APART):
     pytest.importorskip("numba")
     seeds = tuple(range(len(archs)))
     batch = tasks.open_task(env, copies=COPIES, seeds=seeds, episode=30)
@@ -28,26 +28,30 @@ def trainer_of(env, *, archs=("ind", "v", "v.s.id")):
 
 
 def chosen_by_operations(actor, seen, memory, step):
-    values, after = actor.values(seen, memory)
-    draws = torch.from_numpy(actor._draws.at(step).copy())
-    share = values.new_full((), actor.epsilon)
-    actions = epsilon_greedy(values, share, draws, legal=actor.legal(seen.legal))
-    return actions.reshape(len(seen.alive), -1).numpy(), after
+    assert actor._by_rows, "else operations are compared with themselves"
+    actor._by_rows = False
+    choice = actor(seen, memory, step)
+    actor._by_rows = True
+    return choice
 
 
 @pytest.mark.parametrize("env", ["fetch/open", "lbf/5x5-2p-1f-masked", "spread/3"])
+@pytest.mark.parametrize("archs", [APART, HEADS, JOINT], ids=["apart", "heads", "joint"])
 @pytest.mark.parametrize("epsilon", [0.0, 0.4, 1.0])
-def test_actions_and_memory_are_those_of_the_operations(env, epsilon):
-    trainer = trainer_of(env)
+def test_actions_and_memory_are_those_of_the_operations(env, archs, epsilon):
+    trainer = trainer_of(env, archs=archs)
     actor, place = trainer.actor, trainer.place
     actor.epsilon = epsilon
     seen, memory = place.seen, place.memory
     for step in range(12):
-        expected, after = chosen_by_operations(actor, seen, memory, step)
+        expected = chosen_by_operations(actor, seen, memory, step)
         choice = actor(seen, memory, step)
         for name in ("hidden", "cell"):
-            torch.testing.assert_close(choice.memory[name], after[name], rtol=1e-5, atol=1e-6)
-        assert (choice.actions == expected).mean() > 0.97, "only values that tie may differ"
+            np.testing.assert_allclose(
+                choice.memory[name], expected.memory[name].numpy(), rtol=1e-5, atol=1e-6
+            )
+        alike = choice.actions == expected.actions
+        assert alike.mean() > 0.97, "only values that tie may differ"
         told = trainer.batch.step(choice.actions)
         ended = told.terminated | told.truncated
         memory = rollout.forget(choice.memory, ended)
@@ -55,8 +59,9 @@ def test_actions_and_memory_are_those_of_the_operations(env, epsilon):
         seen = Seen(told.observation, trainer.batch.legal(), told.alive, ended)
 
 
-def test_only_legal_actions_are_chosen_all_alike_at_random():
-    trainer = trainer_of("lbf/5x5-2p-1f-masked", archs=("v.s",))
+@pytest.mark.parametrize("arch", ["v.s", "v.c"])
+def test_only_legal_actions_are_chosen_all_alike_at_random(arch):
+    trainer = trainer_of("lbf/5x5-2p-1f-masked", archs=(arch,))
     actor, place = trainer.actor, trainer.place
     actor.epsilon = 1.0
     legal = np.zeros((COPIES, 2, 6), np.bool_)
@@ -73,8 +78,20 @@ def test_only_legal_actions_are_chosen_all_alike_at_random():
     assert not actor(nothing, place.memory, 0).actions.any()
 
 
-def test_a_diverged_team_still_chooses_legal_actions():
-    trainer = trainer_of("lbf/5x5-2p-1f-masked", archs=("v.s",))
+def test_a_joint_action_at_random_is_any_of_all_agents_together():
+    trainer = trainer_of("lbf/5x5-2p-1f-masked", archs=("c",))
+    actor, place = trainer.actor, trainer.place
+    actor.epsilon = 1.0
+    seen = place.seen._replace(legal=np.zeros((COPIES, 2, 6), np.bool_))
+    found = np.concatenate([actor(seen, place.memory, step).actions for step in range(500)])
+    counts = np.bincount(found[:, 0] + 6 * found[:, 1], minlength=36)
+    assert len(counts) == 36
+    assert counts.min() > 0.5 * len(found) / 36, "no action of a joint one is illegal"
+
+
+@pytest.mark.parametrize("arch", ["v.s", "v.c"])
+def test_a_diverged_team_still_chooses_legal_actions(arch):
+    trainer = trainer_of("lbf/5x5-2p-1f-masked", archs=(arch,))
     trainer.learner.weights.fill_(float("nan"))
     trainer.learner.forget()
     trainer.actor.epsilon = 0.0
@@ -84,8 +101,9 @@ def test_a_diverged_team_still_chooses_legal_actions():
     assert (trainer.actor(seen, trainer.place.memory, 0).actions == 2).all()
 
 
-def test_agents_with_fewer_actions_never_choose_others():
-    trainer = trainer_of("fetch/open", archs=("v.s",))
+@pytest.mark.parametrize("arch", ["v.s", "v.c"])
+def test_agents_with_fewer_actions_never_choose_others(arch):
+    trainer = trainer_of("fetch/open", archs=(arch,))
     own = torch.ones(2, 8, dtype=torch.bool)
     own[1, 3:] = False
     trainer.learner.own = own

@@ -46,11 +46,13 @@ def _tanh(x: Any) -> Any:
 @within
 def open_row(gates: Any, bias: Any, units: Any) -> None:
     """Add the bias and bend: one row of 4H."""
-    half = F(0.5)
-    for j in range(3 * units):
-        gates[j] = half + half * _tanh(half * (gates[j] + bias[j]))
-    for j in range(3 * units, 4 * units):
-        gates[j] = _tanh(gates[j] + bias[j])
+    half, opened, candidate = F(0.5), gates[: 3 * units], gates[3 * units :]
+    # Loops over whole parts: with an index that begins elsewhere they would not vectorise.
+    for j in range(len(opened)):
+        opened[j] = half + half * _tanh(half * (opened[j] + bias[j]))
+    shift = bias[3 * units :]
+    for j in range(len(candidate)):
+        candidate[j] = _tanh(candidate[j] + shift[j])
 
 
 @within
@@ -97,20 +99,21 @@ def _back(gate: Any, curve: Any, cell: Any, come: Any, carried: Any, slope: Any)
         slope: is written, gradient of the gates before bending, [4H].
     """
     units, one = len(come), F(1.0)
+    entering, kept, out = gate[:units], gate[units : 2 * units], gate[2 * units : 3 * units]
+    candidate, to_candidate = gate[3 * units :], slope[3 * units :]
+    to_kept, to_out = slope[units : 2 * units], slope[2 * units : 3 * units]
     for j in range(units):
-        o = gate[2 * units + j]
-        slope[2 * units + j] = come[j] * curve[j] * o * (one - o)
+        to_out[j] = come[j] * curve[j] * out[j] * (one - out[j])
     for j in range(units):
-        carried[j] += come[j] * gate[2 * units + j] * (one - curve[j] * curve[j])
+        carried[j] += come[j] * out[j] * (one - curve[j] * curve[j])
     for j in range(units):
-        i, u = gate[j], gate[3 * units + j]
-        slope[j] = carried[j] * u * i * (one - i)
-        slope[3 * units + j] = carried[j] * i * (one - u * u)
+        slope[j] = carried[j] * candidate[j] * entering[j] * (one - entering[j])
     for j in range(units):
-        f = gate[units + j]
-        slope[units + j] = carried[j] * cell[j] * f * (one - f)
+        to_candidate[j] = carried[j] * entering[j] * (one - candidate[j] * candidate[j])
     for j in range(units):
-        carried[j] *= gate[units + j]
+        to_kept[j] = carried[j] * cell[j] * kept[j] * (one - kept[j])
+    for j in range(units):
+        carried[j] *= kept[j]
 
 
 @within

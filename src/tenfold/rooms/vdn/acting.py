@@ -27,6 +27,7 @@ from tenfold.rooms.vdn.model import Ready, split_joint
 
 BYTE = np.float32(1 / 255)
 """Bytes are scaled to [0, 1]."""
+MOST_SEEN = np.float32(MOST)
 
 
 def inputs_of(spec: BatchSpec) -> int:
@@ -55,8 +56,19 @@ class Actor:
         self.copies = spec.copies // learner.teams.count
         self.epsilon = 1.0
         structure = learner.teams.structure
-        self._choosers = 1 if structure.joint else structure.agents
+        self._choosers = structure.lanes * structure.heads
         self._draws = Draws(seeds, "vdn", stream, shape=(self.copies, self._choosers, 2))
+        on_cpu = learner.weights.device.type == "cpu" and not find_obstacle()
+        self._by_rows = on_cpu and not (structure.low or structure.high)
+        self._scratch = Scratch.of(
+            self.copies,
+            seen=structure.agents // structure.lanes,
+            inputs=structure.inputs,
+            units=structure.units,
+            heads=structure.heads,
+            outputs=structure.outputs,
+        )
+        self._all = np.ones((1, self._choosers, structure.outputs), np.bool_)
         self._ready: Ready | None = None
         self._networks: Networks | None = None
 
@@ -64,15 +76,16 @@ class Actor:
         """Return the memory at the beginning of an episode, [B, lanes, h] each."""
         structure = self.learner.teams.structure
         size = (self.spec.copies, structure.lanes, structure.units)
+        if self._by_rows:
+            return {name: np.zeros(size, np.float32) for name in ("hidden", "cell")}
         device = self.learner.weights.device
         return {name: torch.zeros(size, device=device) for name in ("hidden", "cell")}
 
     def __call__(self, seen: Seen, memory: Memory, step: int) -> Choice:
         """Choose an action for every agent of every copy."""
-        structure, device = self.learner.teams.structure, self.learner.weights.device
-        apart = not (structure.central or structure.low or structure.high)
-        if apart and device.type == "cpu" and not find_obstacle():
+        if self._by_rows:
             return self._act_by_rows(seen, memory, step)
+        structure = self.learner.teams.structure
         values, after = self.values(seen, memory)
         legal = self.legal(seen.legal)
         # In float64: a number just below 1 must not become 1.
@@ -89,42 +102,37 @@ class Actor:
     def _act_by_rows(self, seen: Seen, memory: Memory, step: int) -> Choice:
         """Choose as `__call__` does, by one compiled loop."""
         structure = self.learner.teams.structure
-        agents, units = structure.agents, structure.units
-        copies = self.spec.copies
-        own = None if self.learner.own is None else self.learner.own.numpy()
-        if seen.legal is None:
-            legal = np.ones((1, agents, structure.actions), np.bool_) if own is None else own[None]
-        else:
-            legal = seen.legal if own is None else seen.legal & own
-        hidden, cell = (
-            np.ascontiguousarray(torch.as_tensor(memory[name]).numpy())
-            for name in ("hidden", "cell")
-        )
+        copies, agents, choosers = self.spec.copies, structure.agents, self._choosers
+        hidden, cell = _as_rows(memory["hidden"]), _as_rows(memory["cell"])
         rows = Rows(
             seen=np.ascontiguousarray(seen.observation).reshape(copies, agents, -1),
             hidden=hidden,
             cell=cell,
             new_hidden=np.empty_like(hidden),
             new_cell=np.empty_like(cell),
-            legal=np.ascontiguousarray(legal),
-            draws=self._draws.at(step).reshape(copies, agents, 2),
+            legal=self._legal_rows(seen.legal),
+            draws=self._draws.at(step).reshape(copies, choosers, 2),
             actions=np.empty((copies, agents), np.int64),
         )
-        scratch = Scratch(
-            *(np.empty((self.copies, size), np.float32) for size in (
-                structure.inputs, units, 4 * units, units, structure.actions
-            ))
-        )  # fmt: skip
-        act(self._laid_out(), rows, scratch, self.copies, self.epsilon, np.float32(MOST))
-        after = {
-            "hidden": torch.from_numpy(rows.new_hidden), "cell": torch.from_numpy(rows.new_cell)
-        }  # fmt: skip
-        return Choice(actions=rows.actions, memory=after)
+        act(self._laid_out(), rows, self._scratch, structure.actions, self.epsilon, MOST_SEEN)
+        return Choice(
+            actions=rows.actions, memory={"hidden": rows.new_hidden, "cell": rows.new_cell}
+        )
+
+    def _legal_rows(self, legal: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+        """Return what `legal` does as the compiled loop reads it."""
+        if self.learner.teams.structure.joint:
+            return self._all
+        own = None if self.learner.own is None else self.learner.own.numpy()
+        if legal is None:
+            return self._all if own is None else own[None]
+        return np.ascontiguousarray(legal if own is None else legal & own)
 
     def _laid_out(self) -> Networks:
         """Return the trained weights as loops read them, anew when they have changed."""
         learner = self.learner
         ready = learner.ready()
+        # If the learner fills one room again and again, these arrays share its memory.
         if self._networks is not None and ready is self._ready:
             return self._networks
         size = (learner.teams.count, learner.teams.structure.inputs)
@@ -167,6 +175,11 @@ class Actor:
     def _to_copies(self, value: Tensor) -> Tensor:
         lanes = self.learner.teams.structure.lanes
         return unflatten(value, 0, (-1, lanes)).transpose(1, 2).flatten(0, 1).contiguous()
+
+
+def _as_rows(value: Tensor | NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return memory as the compiled loop reads it."""
+    return np.ascontiguousarray(value.numpy() if isinstance(value, Tensor) else value)
 
 
 def as_inputs(seen: NDArray[Any], learner: Learner) -> Tensor:

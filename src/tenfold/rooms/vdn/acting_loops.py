@@ -1,10 +1,13 @@
-"""The compiled loop by which agents act: one step of all networks, and the choice of actions.
+"""The compiled loop by which teams act: one step of all networks, and the choice of actions.
 
 Acting is a few rows for each team, so that calls and copies cost more than arithmetic where each
-layer is an operation of its own. Here a row goes through all layers at once. Serves agents with
-networks of their own and without channels; its plain twin is `acting.Actor.values`.
+layer is an operation of its own. Here a lane goes through all layers at once, its rows in cache.
+Serves teams without channels, central or not; its plain twin is `acting.Actor.values`.
 
-K teams, C copies of each, B = K C, d agents, A actions, n inputs, e and h units, L = K d lanes.
+K teams, C copies of each, B = K C, d agents, A actions, n inputs, e and h units. Each team has l
+lanes, L = K l: one if it is central, else d. A lane sees g = d / l agents, and has H heads with O
+values each. A head is a chooser, l H to a team: of the action of one agent, or of all if it is
+joint, O = A^d.
 """
 
 from __future__ import annotations
@@ -14,10 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tenfold.engine.kernel import Whole, bare, within
+from tenfold.parts.nn.blas import multiply, multiply_add
 from tenfold.parts.nn.lstm_loops import curve_row, cut_row, move_row, open_row
-
-EIGHT = 8
-"""Inputs whose products are added in one pass over a row of sums."""
 
 
 class Networks(NamedTuple):
@@ -28,15 +29,15 @@ class Networks(NamedTuple):
     first_bias: Any
     """[L, e]."""
     inputs: Any
-    """[L, e, 4h]."""
+    """[L, g e, 4h]."""
     hidden: Any
     """[L, h, 4h]."""
     bias: Any
     """[L, 4h]."""
     head: Any
-    """[L, h, A]."""
+    """[L, h, H O]."""
     head_bias: Any
-    """[L, A]."""
+    """[L, H O]."""
     shift: Any
     """[K, n], taken from numbers that are no bytes."""
     factor: Any
@@ -49,17 +50,17 @@ class Rows(NamedTuple):
     seen: Any
     """[B, d, n], bytes or numbers."""
     hidden: Any
-    """[B, d, h], before the step."""
+    """[B, l, h], before the step."""
     cell: Any
-    """[B, d, h]."""
+    """[B, l, h]."""
     new_hidden: Any
-    """[B, d, h], written."""
+    """[B, l, h], written."""
     new_cell: Any
-    """[B, d, h], written."""
+    """[B, l, h], written."""
     legal: Any
-    """[B, d, A], or one for all copies, [1, d, A]."""
+    """[B, l H, O], or one for all copies, [1, l H, O]."""
     draws: Any
-    """[B, d, 2] in [0, 1): whether to choose any legal action, and which."""
+    """[B, l H, 2] in [0, 1): whether to choose anything legal, and what."""
     actions: Any
     """[B, d], written."""
 
@@ -68,15 +69,35 @@ class Scratch(NamedTuple):
     """Room for the rows of one lane."""
 
     x: Any
-    """[C, n]."""
+    """[C, g, n]."""
     first: Any
-    """[C, e]."""
+    """[C, g, e]."""
+    joined: Any
+    """The memory of `first` as the LSTM reads it, [C, g e]."""
     gates: Any
     """[C, 4h]."""
     read: Any
     """[C, h]."""
     values: Any
-    """[C, A]."""
+    """[C, H O]."""
+    choices: Any
+    """The memory of `values`, a row for each head, [C, H, O]."""
+
+    @staticmethod
+    def of(copies: int, *, seen: int, inputs: int, units: int, heads: int,
+           outputs: int) -> Scratch:  # fmt: skip
+        """Return room for C copies of a lane with g, n, h (and e), H and O as given."""
+        first = np.empty((copies, seen, units), np.float32)
+        choices = np.empty((copies, heads, outputs), np.float32)
+        return Scratch(
+            x=np.empty((copies, seen, inputs), np.float32),
+            first=first,
+            joined=first.reshape(copies, -1),
+            gates=np.empty((copies, 4 * units), np.float32),
+            read=np.empty((copies, units), np.float32),
+            values=choices.reshape(copies, -1),
+            choices=choices,
+        )
 
 
 @within
@@ -93,37 +114,18 @@ def _copy(row: Any, out: Any) -> None:
 
 
 @within
-def _multiply(rows: Any, weight: Any, out: Any) -> None:
-    """Add rows [C, m] times weight [m, n] to `out` [C, n].
-
-    Some rows of the weight serve all copies while they are in the nearest cache.
-    """
-    many, wide = weight.shape
-    whole = many - many % EIGHT
-    for k in range(0, whole, EIGHT):
-        w0, w1, w2, w3 = weight[k], weight[k + 1], weight[k + 2], weight[k + 3]
-        w4, w5, w6, w7 = weight[k + 4], weight[k + 5], weight[k + 6], weight[k + 7]
-        for row in range(rows.shape[0]):
-            x, sums = rows[row], out[row]
-            a, b, c, d = x[k], x[k + 1], x[k + 2], x[k + 3]
-            e, f, g, h = x[k + 4], x[k + 5], x[k + 6], x[k + 7]
-            for j in range(wide):
-                sums[j] += (a * w0[j] + b * w1[j] + c * w2[j] + d * w3[j]) + (
-                    e * w4[j] + f * w5[j] + g * w6[j] + h * w7[j]
-                )
-    for k in range(whole, many):
-        u = weight[k]
-        for row in range(rows.shape[0]):
-            a, sums = rows[row, k], out[row]
-            for j in range(wide):
-                sums[j] += a * u[j]
+def _bend(row: Any, bias: Any) -> None:
+    """Add a bias and apply ReLU, in place."""
+    zero = np.float32(0.0)
+    for j in range(len(row)):
+        row[j] = max(row[j] + bias[j], zero)
 
 
 @within
 def _choose(values: Any, legal: Any, draws: Any, share: Any) -> Whole:
-    """Return the best legal action, or with probability `share` any legal one; 0 if none is.
+    """Return the best legal choice, or with probability `share` any legal one; 0 if none is.
 
-    Of equal values the first; a legal action even if all values are NaN (`explore.greedy`).
+    Of equal values the first; a legal one even if all values are NaN (`explore.greedy`).
     """
     count, best = 0, -1
     for action in range(len(values)):
@@ -147,57 +149,78 @@ def _choose(values: Any, legal: Any, draws: Any, share: Any) -> Whole:
 
 @within
 def _look(
-    networks: Any, rows: Any, scratch: Any, team: Whole, agent: Whole, start: Whole, most: Any
+    networks: Any, rows: Any, scratch: Any, team: Whole, part: Whole, start: Whole, most: Any
 ) -> None:
-    """Lay out what one agent of a team sees, scaled, and what it remembers."""
+    """Lay out what a lane of a team sees, scaled, and what it remembers."""
     shift, factor = networks.shift[team], networks.factor[team]
-    for c in range(scratch.x.shape[0]):
-        seen, x = rows.seen[start + c, agent], scratch.x[c]
-        for k in range(len(x)):
-            x[k] = min(max((np.float32(seen[k]) - shift[k]) * factor[k], -most), most)
-        _copy(rows.hidden[start + c, agent], scratch.read[c])
+    copies, many = scratch.x.shape[:2]
+    for c in range(copies):
+        for i in range(many):
+            seen, x = rows.seen[start + c, part * many + i], scratch.x[c, i]
+            for k in range(len(x)):
+                x[k] = min(max((np.float32(seen[k]) - shift[k]) * factor[k], -most), most)
+        _copy(rows.hidden[start + c, part], scratch.read[c])
+
+
+@within
+def _think(networks: Any, rows: Any, scratch: Any, lane: Whole, part: Whole, start: Whole) -> None:
+    """Go from what `_look` laid out to the values of a lane's heads; write what it remembers."""
+    copies, units = scratch.read.shape
+    multiply(scratch.x, networks.first[lane], scratch.first)
+    for c in range(copies):
+        for i in range(scratch.first.shape[1]):
+            _bend(scratch.first[c, i], networks.first_bias[lane])
+    multiply(scratch.joined, networks.inputs[lane], scratch.gates)
+    multiply_add(scratch.read, networks.hidden[lane], scratch.gates)
+    for c in range(copies):
+        gates, read = scratch.gates[c], scratch.read[c]
+        cell, hidden = rows.new_cell[start + c, part], rows.new_hidden[start + c, part]
+        open_row(gates, networks.bias[lane], units)
+        move_row(gates, rows.cell[start + c, part], cell, units)
+        curve_row(cell, read)
+        for j in range(units):
+            hidden[j] = gates[2 * units + j] * read[j]
+        _copy(hidden, read)
+        cut_row(read)
+    _fill(scratch.values, networks.head_bias[lane])
+    multiply_add(scratch.read, networks.head[lane], scratch.values)
+
+
+@within
+def _decide(rows: Any, scratch: Any, part: Whole, start: Whole, actions: Whole, share: Any) -> None:
+    """Choose by the values of a lane's heads, and write the actions of agents."""
+    copies, heads = scratch.choices.shape[:2]
+    many = rows.actions.shape[1] // rows.draws.shape[1]
+    for c in range(copies):
+        legal = start + c if rows.legal.shape[0] > 1 else 0
+        for head in range(heads):
+            chooser = part * heads + head
+            left = _choose(
+                scratch.choices[c, head], rows.legal[legal, chooser],
+                rows.draws[start + c, chooser], share,
+            )  # fmt: skip
+            # As `model.split_joint`; the only action of a head that chooses for one agent.
+            for i in range(many):
+                rows.actions[start + c, chooser * many + i] = left % actions
+                left //= actions
 
 
 @bare
-def act(networks: Any, rows: Any, scratch: Any, copies: Whole, share: Any, most: Any) -> None:
+def act(networks: Any, rows: Any, scratch: Any, actions: Whole, share: Any, most: Any) -> None:
     """Let all agents of all copies choose.
 
     Args:
         networks: `Networks`.
         rows: `Rows`.
         scratch: `Scratch`.
-        copies: C.
+        actions: A.
         share: of random actions.
         most: largest size of a scaled number.
     """
-    agents, units, zero = rows.seen.shape[1], scratch.read.shape[1], np.float32(0.0)
+    copies, lanes = scratch.read.shape[0], rows.hidden.shape[1]
     for team in range(rows.seen.shape[0] // copies):
-        for agent in range(agents):
-            lane, start = team * agents + agent, team * copies
-            _look(networks, rows, scratch, team, agent, start, most)
-            _fill(scratch.first, networks.first_bias[lane])
-            _multiply(scratch.x, networks.first[lane], scratch.first)
-            for c in range(copies):
-                for j in range(4 * units):
-                    scratch.gates[c, j] = zero
-            for c in range(copies):
-                cut_row(scratch.first[c])
-            _multiply(scratch.first, networks.inputs[lane], scratch.gates)
-            _multiply(scratch.read, networks.hidden[lane], scratch.gates)
-            for c in range(copies):
-                gates, read = scratch.gates[c], scratch.read[c]
-                cell, hidden = rows.new_cell[start + c, agent], rows.new_hidden[start + c, agent]
-                open_row(gates, networks.bias[lane], units)
-                move_row(gates, rows.cell[start + c, agent], cell, units)
-                curve_row(cell, read)
-                for j in range(units):
-                    hidden[j] = gates[2 * units + j] * read[j]
-                _copy(hidden, read)
-                cut_row(read)
-            _fill(scratch.values, networks.head_bias[lane])
-            _multiply(scratch.read, networks.head[lane], scratch.values)
-            for c in range(copies):
-                legal = start + c if rows.legal.shape[0] > 1 else 0
-                rows.actions[start + c, agent] = _choose(
-                    scratch.values[c], rows.legal[legal, agent], rows.draws[start + c, agent], share
-                )
+        start = team * copies
+        for part in range(lanes):
+            _look(networks, rows, scratch, team, part, start, most)
+            _think(networks, rows, scratch, team * lanes + part, part, start)
+            _decide(rows, scratch, part, start, actions, share)
