@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from tenfold.engine.errors import TenfoldError
 from tenfold.engine.rng import stream
@@ -106,7 +106,7 @@ def paired_test(ours: ArrayLike, theirs: ArrayLike) -> float:
     error = _standard_error(differences)
     if error == 0:
         return float(differences[0] == 0)
-    return float(2 * stats.t.sf(abs(differences.mean()) / error, len(differences) - 1))
+    return float(2 * special.stdtr(len(differences) - 1, -abs(differences.mean()) / error))
 
 
 def smallest_effect(
@@ -160,7 +160,7 @@ def _sign_flip_test(differences: Floats) -> float:
 
 
 def _critical(count: int, confidence: float) -> float:
-    return float(stats.t.ppf((1 + confidence) / 2, count - 1))
+    return float(special.stdtrit(count - 1, (1 + confidence) / 2))
 
 
 def _standard_error(sample: Floats) -> float:
