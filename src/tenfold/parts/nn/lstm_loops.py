@@ -163,17 +163,19 @@ class Room(NamedTuple):
     """[R, H]."""
     come: Any
     """[H]."""
+    turned: Any
+    """Weights of hidden values transposed, [4H, H]."""
 
 
 @bare
 def forward_lane(
     x: Any, inputs: Any, weight: Any, bias: Any, hidden: Any, cell: Any, keep: Any, team: Any,
-    kept: Any, own: Any, shown: Any, bend: bool,
+    kept: Any, own: Any, shown: Any, bend: bool, keeps: bool,
 ) -> None:  # fmt: skip
     """Go through a window with one lane.
 
     Args:
-        x: [T, R, W]; `kept` may have room for more steps.
+        x: [T, R, W]; `kept` may have room for more steps, and for two only if it `keeps` nothing.
         inputs: [W, 4H].
         weight: of hidden values, [H, 4H].
         bias: [4H].
@@ -185,19 +187,23 @@ def forward_lane(
         own: which entry of `kept` is written.
         shown: is written, the hidden values after each step, [T, R, H].
         bend: show hidden values cut off at 0.
+        keeps: whether there will be a way back; else steps overwrite one another's memory, so
+            that it stays in cache.
     """
     steps, rows, units = shown.shape
-    multiply(x, inputs, kept.gates[own, :steps])
     _copy(hidden, kept.befores[own, 0])
     _copy(cell, kept.cells[own, 0])
     for t in range(steps):
-        before, begin, goes_on = kept.befores[own, t], kept.cells[own, t], t + 1 < steps
+        place, here, there = (t, t, t + 1) if keeps else (0, t % 2, (t + 1) % 2)
+        gates, curved = kept.gates[own, place], kept.curved[own, place]
+        before, begin = kept.befores[own, here], kept.cells[own, here]
         _begin(before, begin, keep, team, t)
-        multiply_add(before, weight, kept.gates[own, t])
-        after = kept.befores[own, t + 1] if goes_on else kept.hidden[own]
-        end = kept.cells[own, t + 1] if goes_on else kept.cell[own]
+        multiply(x[t], inputs, gates)
+        multiply_add(before, weight, gates)
+        after = kept.befores[own, there] if t + 1 < steps else kept.hidden[own]
+        end = kept.cells[own, there] if t + 1 < steps else kept.cell[own]
         for row in range(rows):
-            gate, curve = kept.gates[own, t, row], kept.curved[own, t, row]
+            gate, curve = gates[row], curved[row]
             open_row(gate, bias, units)
             move_row(gate, begin[row], end[row], units)
             curve_row(end[row], curve)
@@ -236,6 +242,10 @@ def backward_lane(
         for j in range(units):
             room.to_hidden[row, j] = zero
             room.to_cell[row, j] = zero
+    # Products with a matrix as it lies are faster, and there is one for each step.
+    for j in range(4 * units):
+        for k in range(units):
+            room.turned[j, k] = weight[k, j]
     for back in range(steps):
         t = steps - 1 - back
         for row in range(rows):
@@ -250,7 +260,7 @@ def backward_lane(
             for j in range(4 * units):
                 for_bias[j] += slope[j]
         if t > 0:
-            multiply_turned(room.slopes[t], weight, room.to_hidden)
+            multiply(room.slopes[t], room.turned, room.to_hidden)
             _begin(room.to_hidden, room.to_cell, keep, team, t)
     multiply_over_rows(x, room.slopes[:steps], for_inputs)
     multiply_over_rows(kept.befores[own, :steps], room.slopes[:steps], for_weight)
@@ -261,7 +271,7 @@ def backward_lane(
 @bare
 def forward(
     x: Any, inputs: Any, weight: Any, bias: Any, hidden: Any, cell: Any, keep: Any, kept: Any,
-    shown: Any, bend: bool,
+    shown: Any, bend: bool, keeps: bool,
 ) -> None:  # fmt: skip
     """Go through a window with all lanes: arrays of `forward_lane` with [L] before them.
 
@@ -271,7 +281,7 @@ def forward(
         own = lane if len(kept.gates) > 1 else 0
         forward_lane(
             x[lane], inputs[lane], weight[lane], bias[lane], hidden[lane], cell[lane], keep, lane,
-            kept, own, shown[lane], bend,
+            kept, own, shown[lane], bend, keeps,
         )  # fmt: skip
 
 

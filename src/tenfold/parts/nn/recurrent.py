@@ -112,9 +112,9 @@ def _unroll_in_cache(
     shown = x.new_empty(lanes, steps, rows, units)
     # The state is wanted of one step only, and room for all lanes then costs little.
     own = lanes if steps == 1 else 1
-    kept = _room(x, own, units)
+    kept = _room(x[:, :2], own, units)
     arrays = _arrays(x, *weights, *state, _given(keep, x))
-    loops.forward(*arrays, loops.Kept._make(_arrays(*kept)), *_arrays(shown), bend)
+    loops.forward(*arrays, loops.Kept._make(_arrays(*kept)), *_arrays(shown), bend, False)
     return LstmState(*kept[-2:]), shown
 
 
@@ -133,7 +133,7 @@ class _Window(torch.autograd.Function):
         kept, shown = _room(x, lanes, units), x.new_empty(lanes, steps, rows, units)
         begins = _given(keep, x)
         arrays = _arrays(x, inputs, weight, bias, hidden, cell, begins)
-        loops.forward(*arrays, loops.Kept._make(_arrays(*kept)), *_arrays(shown), bend)
+        loops.forward(*arrays, loops.Kept._make(_arrays(*kept)), *_arrays(shown), bend, True)
         ctx.bend = bend
         ctx.save_for_backward(x, inputs, weight, begins, *kept, shown)
         return shown
@@ -144,7 +144,7 @@ class _Window(torch.autograd.Function):
         loops = compiled_loops("lstm_loops", x)
         assert loops, "chosen by lstm_window"
         _, steps, rows, units = shown.shape
-        sizes = ((steps, rows, 4 * units), (rows, units), (rows, units), (units,))
+        sizes = ((steps, rows, 4 * units), *[(rows, units)] * 2, (units,), (4 * units, units))
         room = loops.Room._make(_arrays(*map(x.new_empty, sizes)))
         for_bias = weight.new_empty(len(weight), 4 * units)
         found = (torch.empty_like(inputs), torch.empty_like(weight), for_bias)

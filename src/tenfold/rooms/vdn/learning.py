@@ -155,6 +155,7 @@ class InCache:
             to_hidden=room(rows, units),
             to_cell=room(rows, units),
             come=room(units),
+            turned=room(4 * units, units),
         )
         return space, kept, back
 

@@ -113,14 +113,14 @@ def _see(weights: Any, observation: Any, lane: Any, agent: Any, many: Any, seen:
 
 @bare
 def _value(weights: Any, drawn: Any, space: Any, kept: Any, team: Any, own: Any, lane: Any,
-           many: Any, steps: Any, place: Any, values: Any) -> None:  # fmt: skip
-    """Write action values of one lane: [steps, R, P]; `place` says what else is overwritten."""
+           many: Any, steps: Any, values: Any, keeps: bool) -> None:  # fmt: skip
+    """Write action values of one lane, [steps, R, P]; `keeps` what the way back needs or not."""
     agent = 0 if many > 1 else own
-    wide, shown = space.wide[place, :steps], space.shown[place, :steps]
+    wide, shown = space.wide[own, :steps], space.shown[own, :steps]
     _see(weights, drawn.observation[team], lane, agent, many, space.seen, wide)
     forward_lane(
         wide, weights.inputs[lane], weights.hidden[lane], weights.bias[lane], drawn.hidden[lane],
-        drawn.cell[lane], drawn.keep, team, kept, place, shown, True,
+        drawn.cell[lane], drawn.keep, team, kept, own, shown, True, keeps,
     )  # fmt: skip
     multiply(shown, weights.head[lane], values)
     bias = weights.head_bias[lane]
@@ -311,11 +311,11 @@ def learn(
     taken = steps + 1 if double else steps
     for team in range(teams):
         for own in range(lanes):
-            _value(frozen, drawn, space, kept, team, own, team * lanes + own, many, steps + 1, own,
-                   space.frozen[own])  # fmt: skip
-        for own in range(lanes):
-            _value(trained, drawn, space, kept, team, own, team * lanes + own, many, taken, own,
-                   space.values[own, :taken])  # fmt: skip
+            lane = team * lanes + own
+            _value(frozen, drawn, space, kept, team, own, lane, many, steps + 1,
+                   space.frozen[own], False)  # fmt: skip
+            _value(trained, drawn, space, kept, team, own, lane, many, taken,
+                   space.values[own, :taken], True)  # fmt: skip
         losses[team] = _score(
             drawn, space, team, adds[team], joint, actions, double, gamma, trace
         )  # fmt: skip
