@@ -110,8 +110,9 @@ def test_the_compiled_update_is_the_one_by_layers(names, dueling, double, made):
 
 
 @pytest.mark.skipif(bool(find_obstacle()), reason="numba is not installed")
-def test_the_compiled_update_knows_what_each_agent_can_do():
-    fast, plain = (learner_of(["ind", "v.s.id"], actions=[2, 3]) for _ in range(2))
+@pytest.mark.parametrize("names", ["ind v.s.id", "v.c", "c"])
+def test_the_compiled_update_knows_what_each_agent_can_do(names):
+    fast, plain = (learner_of(names.split(), actions=[2, 3]) for _ in range(2))
     plain._in_cache = None
     for update in range(3):
         windows = block(fast.teams, update)

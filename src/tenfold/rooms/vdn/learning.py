@@ -17,6 +17,7 @@ from tenfold.parts.nn.lstm_loops import Kept, Room
 from tenfold.parts.nn.recurrent import LstmWeights
 from tenfold.parts.nn.stack import Arrays
 from tenfold.rooms.vdn import learning_loops as loops
+from tenfold.rooms.vdn import slot_loops
 from tenfold.rooms.vdn.config import Learning
 from tenfold.rooms.vdn.model import Ready, Structure, Teams
 
@@ -41,8 +42,10 @@ class InCache:
         self.roles = np.zeros((len(teams.slots.lanes), 0), np.float32)
         if not structure.central:
             self.roles = teams.roles.flatten(0, 1).numpy()
-        size = (1,) if structure.joint else (structure.agents,)
-        self.own = np.ones((*size, structure.outputs), np.bool_) if own is None else own.numpy()
+        # As many rows as choosers; one that chooses jointly has all joint actions.
+        self.own = np.ones((structure.lanes * structure.heads, structure.outputs), np.bool_)
+        if own is not None and not structure.joint:
+            self.own = own.numpy()
         self._rooms: dict[tuple[int, int], tuple[loops.Space, Kept, Room]] = {}
         self._found = _weights(self.room())
 
@@ -71,7 +74,7 @@ class InCache:
     def lay_out(self, arrays: Arrays, out: Ready) -> None:
         """Write the weights of each lane, as `Teams.ready` gives them, from slots [S, *size]."""
         lanes = self.teams.slots.lanes.numpy()
-        loops.lay_out(_slots(arrays), lanes, self.roles, _weights(out))
+        slot_loops.lay_out(_slots(arrays), lanes, self.roles, _weights(out))
 
     def learn(self, trained: Ready, frozen: Ready, block: Block, out: Arrays) -> Tensor:
         """Write the gradients of all slots to `out` [S, *size], and return the losses, [K].
@@ -92,7 +95,7 @@ class InCache:
         for array in out.values():
             array.zero_()
         lanes = self.teams.slots.lanes.numpy()
-        loops.add_up(self._found, lanes, self.roles, _slots(out))
+        slot_loops.add_up(self._found, lanes, self.roles, _slots(out))
         return losses
 
     def _drawn(self, block: Block) -> loops.Drawn:
@@ -160,17 +163,17 @@ class InCache:
         return space, kept, back
 
 
-def _weights(ready: Ready) -> loops.Weights:
+def _weights(ready: Ready) -> slot_loops.Weights:
     whole = (ready.first, ready.first_bias, *ready.lstm, ready.head, ready.head_bias)
-    return loops.Weights._make(map(_array, whole))
+    return slot_loops.Weights._make(map(_array, whole))
 
 
-def _slots(arrays: Arrays) -> loops.Slots:
+def _slots(arrays: Arrays) -> slot_loops.Slots:
     """Return arrays of a layout as loops take them, where empty ones say: no dueling."""
     found = [array.numpy() for array in arrays.values()]
-    if len(found) < len(loops.Slots._fields):
+    if len(found) < len(slot_loops.Slots._fields):
         found += [np.empty((0, 0, 0), np.float32), np.empty((0, 0), np.float32)]
-    return loops.Slots._make(found)
+    return slot_loops.Slots._make(found)
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
