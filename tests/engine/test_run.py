@@ -230,6 +230,14 @@ def test_a_finished_run_yields_nothing_and_gives_its_state(tmp_path, whole):
     assert_equals_whole(path, whole)
 
 
+def test_a_finished_run_says_so(tmp_path, capsys):
+    path, loud = tmp_path / "run", replace(QUICK, quiet=False)
+    count(new_run(path))
+    capsys.readouterr()
+    count(again(path, options=loud))
+    assert "finished before, no step is left" in capsys.readouterr().err
+
+
 def test_stop_after_saves_and_the_rest_is_exact(tmp_path, whole):
     path, three = tmp_path / "run", replace(QUICK, stop_after=3)
     with pytest.raises(RunStopped, match="3 steps done") as stop:

@@ -262,6 +262,8 @@ class Run:
         quiet = self.options.quiet or not progress
         with Progress(f"{self.room} {self.verb}", total, quiet=quiet) as self._bar:
             self._advance(first, total=total)
+            if first == total:
+                self._bar.note("finished before, no step is left")
             self.check_stop()
             for step in range(first, total):
                 yield step

@@ -164,7 +164,7 @@ def train_stack(stack: Stack) -> Json:
                     100 * float(rewards[a:b, team].mean()) if b > a else None
                     for a, b in itertools.pairwise(edges)
                 ],
-                "frozen": bool(trainer.learner.adam.frozen[team]),
+                "diverged": bool(trainer.learner.adam.frozen[team]),
             }
         )
     return {"teams": rows, "steps": trainer.team_steps, "windows": windows}

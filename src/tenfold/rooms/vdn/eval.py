@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tenfold.engine import rng
 from tenfold.engine.config import Json
+from tenfold.engine.progress import Progress
 from tenfold.engine.stats import Interval, bootstrap_interval
 from tenfold.parts.rl import rollout
 from tenfold.parts.rl.batch import BatchSpec, EnvBatch
@@ -76,6 +77,7 @@ def play(
     epsilon: float = 0.0,
     replaced: int = -1,
     how: How = "still",
+    progress: Progress | None = None,
 ) -> Played:
     """Let teams play for a number of steps in all copies, from new episodes on.
 
@@ -87,6 +89,7 @@ def play(
         epsilon: share of random actions.
         replaced: agent that does not act by its network; -1: none.
         how: what it does instead.
+        progress: told of every step that all copies have taken.
     """
     actor = Actor(learner, batch.spec, seeds=seeds, stream="test play")
     actor.epsilon = epsilon
@@ -99,9 +102,11 @@ def play(
     chosen = np.zeros((count, agents, most))
     returns: list[list[float]] = [[] for _ in range(count)]
     window = learner.cfg.window
-    blocks = max(1, steps // window)
+    blocks = _blocks(steps, learner)
     for _ in range(blocks):
         block, place = rollout.collect(batch, policy, place, steps=window)
+        if progress is not None:
+            progress.update(progress.done + window)
         shape = (window, count, actor.copies, agents)
         reward += block.reward.reshape(shape).sum(axis=0)
         if block.events is not None:
@@ -118,6 +123,11 @@ def play(
         actions=chosen / np.maximum(chosen.sum(axis=-1, keepdims=True), 1),
         returns=[np.array(some) for some in returns],
     )
+
+
+def _blocks(steps: int, learner: Learner) -> int:
+    """Return how many windows are played instead of so many steps."""
+    return max(1, steps // learner.cfg.window)
 
 
 class _Replaced:
@@ -163,12 +173,14 @@ def explain(
         actions in bits while it lives, and `lazy`: yes, no, undecided or earns nothing.
     """
     spec = batch.spec
-    whole = play(learner, batch, seeds=seeds, steps=steps, epsilon=epsilon)
     how: How = "random" if still_action(spec) is None else "still"
-    without = [
-        play(learner, batch, seeds=seeds, steps=steps, epsilon=epsilon, replaced=agent, how=how)
-        for agent in range(len(spec.agents))
-    ]
+    each = _blocks(steps, learner) * learner.cfg.window
+    with Progress("explain: steps", each * (1 + len(spec.agents))) as progress:
+        whole, *without = (
+            play(learner, batch, seeds=seeds, steps=steps, epsilon=epsilon, replaced=agent,
+                 how=how, progress=progress)
+            for agent in range(-1, len(spec.agents))
+        )  # fmt: skip
     told: list[Json] = []
     for team in range(learner.teams.count):
         earned = whole.team[team]

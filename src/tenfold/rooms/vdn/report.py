@@ -67,7 +67,7 @@ def train_page(path: Path) -> Page:
     result = path / "out" / "result.json"
     if result.is_file():
         rows = tuple(
-            (row["seed"], row["reward_per_100_steps"], "yes" if row["frozen"] else "no")
+            (row["seed"], row["reward_per_100_steps"], "yes" if row["diverged"] else "no")
             for row in read_json(result)["teams"]
         )
         tables.append(

@@ -141,7 +141,7 @@ class Curve:
                             trainer.batch.spec.events, sums[team, :, 1:].sum(axis=0), strict=True
                         )
                     ),
-                    "frozen": bool(trainer.learner.adam.frozen[team]),
+                    "diverged": bool(trainer.learner.adam.frozen[team]),
                 }
                 for team, seed in enumerate(self.cfg.seeds)
             ],
