@@ -13,10 +13,17 @@ from tenfold.rooms.vdn.trainer import Trainer
 pytestmark = pytest.mark.timeout(600)
 """Loops are compiled inside the first test."""
 COPIES = 6
-APART, HEADS, JOINT = ("ind", "v", "v.s.id"), ("v.c", "v.c"), ("c", "c")
+STACKS = {
+    "apart": ("ind", "v", "v.s.id"),
+    "heads": ("v.c", "v.c"),
+    "joint": ("c", "c"),
+    "low": ("v.s.id.l", "ind.l"),
+    "high": ("v.h", "v.s.id.h"),
+    "both": ("v.s.id.l.h", "v.l.h"),
+}
 
 
-def trainer_of(env, *, archs=APART):
+def trainer_of(env, *, archs=STACKS["apart"]):
     pytest.importorskip("numba")
     seeds = tuple(range(len(archs)))
     batch = tasks.open_task(env, copies=COPIES, seeds=seeds, episode=30)
@@ -36,7 +43,7 @@ def chosen_by_operations(actor, seen, memory, step):
 
 
 @pytest.mark.parametrize("env", ["fetch/open", "lbf/5x5-2p-1f-masked", "spread/3"])
-@pytest.mark.parametrize("archs", [APART, HEADS, JOINT], ids=["apart", "heads", "joint"])
+@pytest.mark.parametrize("archs", STACKS.values(), ids=STACKS)
 @pytest.mark.parametrize("epsilon", [0.0, 0.4, 1.0])
 def test_actions_and_memory_are_those_of_the_operations(env, archs, epsilon):
     trainer = trainer_of(env, archs=archs)
@@ -59,7 +66,7 @@ def test_actions_and_memory_are_those_of_the_operations(env, archs, epsilon):
         seen = Seen(told.observation, trainer.batch.legal(), told.alive, ended)
 
 
-@pytest.mark.parametrize("arch", ["v.s", "v.c"])
+@pytest.mark.parametrize("arch", ["v.s", "v.c", "v.l.h"])
 def test_only_legal_actions_are_chosen_all_alike_at_random(arch):
     trainer = trainer_of("lbf/5x5-2p-1f-masked", archs=(arch,))
     actor, place = trainer.actor, trainer.place
@@ -89,7 +96,7 @@ def test_a_joint_action_at_random_is_any_of_all_agents_together():
     assert counts.min() > 0.5 * len(found) / 36, "no action of a joint one is illegal"
 
 
-@pytest.mark.parametrize("arch", ["v.s", "v.c"])
+@pytest.mark.parametrize("arch", ["v.s", "v.c", "v.l.h"])
 def test_a_diverged_team_still_chooses_legal_actions(arch):
     trainer = trainer_of("lbf/5x5-2p-1f-masked", archs=(arch,))
     trainer.learner.weights.fill_(float("nan"))
@@ -101,7 +108,7 @@ def test_a_diverged_team_still_chooses_legal_actions(arch):
     assert (trainer.actor(seen, trainer.place.memory, 0).actions == 2).all()
 
 
-@pytest.mark.parametrize("arch", ["v.s", "v.c"])
+@pytest.mark.parametrize("arch", ["v.s", "v.c", "v.l.h"])
 def test_agents_with_fewer_actions_never_choose_others(arch):
     trainer = trainer_of("fetch/open", archs=(arch,))
     own = torch.ones(2, 8, dtype=torch.bool)

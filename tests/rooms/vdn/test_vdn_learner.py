@@ -11,11 +11,11 @@ from tenfold.rooms.vdn.model import Teams, structure_of
 INPUTS, ACTIONS, STEPS, ROWS, AGENTS = 5, 3, 4, 6, 2
 
 
-def learner_of(names, seeds=None, actions=(), dueling=True, **told):
+def learner_of(names, seeds=None, actions=(), dueling=True, agents=AGENTS, **told):
     archs = [arch_of(name) for name in names]
     cfg = Learning(units=4, batch=ROWS, capacity=64, warm_up=8, **told)
     structure = structure_of(
-        archs[0], agents=AGENTS, inputs=INPUTS, actions=ACTIONS, units=4, dueling=dueling
+        archs[0], agents=agents, inputs=INPUTS, actions=ACTIONS, units=4, dueling=dueling
     )
     seeds = seeds or list(range(len(names)))
     return Learner(Teams.of(structure, archs), cfg, seeds=seeds, actions=actions)
@@ -23,7 +23,7 @@ def learner_of(names, seeds=None, actions=(), dueling=True, **told):
 
 def block(teams, seed=0, **told):
     generator = torch.Generator().manual_seed(seed)
-    count, lanes = teams.count, teams.structure.lanes
+    count, lanes, agents = teams.count, teams.structure.lanes, teams.structure.agents
 
     def draw(*size):
         return torch.rand(*size, generator=generator)
@@ -31,8 +31,8 @@ def block(teams, seed=0, **told):
     never = torch.zeros(count, STEPS, ROWS, dtype=torch.bool)
     paid = Paid(draw(count, STEPS, ROWS), never, never, torch.ones(count, STEPS, ROWS))
     state = LstmState(draw(count * lanes, ROWS, 4), draw(count * lanes, ROWS, 4))
-    actions = torch.randint(0, ACTIONS, (count, STEPS, ROWS, AGENTS), generator=generator)
-    whole = Block(draw(count, AGENTS, STEPS + 1, ROWS, INPUTS), actions, paid, None, None, None,
+    actions = torch.randint(0, ACTIONS, (count, STEPS, ROWS, agents), generator=generator)
+    whole = Block(draw(count, agents, STEPS + 1, ROWS, INPUTS), actions, paid, None, None, None,
                   state)  # fmt: skip
     return whole._replace(**told)
 
@@ -69,13 +69,13 @@ def test_a_team_learns_the_same_alone_and_in_a_stack(double):
 def rich_block(teams, seed):
     """Windows with ends, cuts, beginnings, dead agents and actions that are not allowed."""
     generator = torch.Generator().manual_seed(seed)
-    count = teams.count
+    count, agents = teams.count, teams.structure.agents
 
     def often(share, *size):
         return torch.rand(*size, generator=generator) < share
 
     size = (count, STEPS, ROWS)
-    legal = often(0.6, count, STEPS + 1, ROWS, AGENTS, ACTIONS)
+    legal = often(0.6, count, STEPS + 1, ROWS, agents, ACTIONS)
     legal[:, 2, 0] = False
     paid = Paid(
         torch.randn(size, generator=generator),
@@ -84,7 +84,7 @@ def rich_block(teams, seed):
         (~often(0.1, *size)).float(),
     )
     keep = (~often(0.2, count, STEPS + 1, ROWS)).float()
-    alive = (~often(0.2, count, STEPS + 1, ROWS, AGENTS)).float()
+    alive = (~often(0.2, count, STEPS + 1, ROWS, agents)).float()
     return block(teams, seed, paid=paid, keep=keep, legal=legal, alive=alive)
 
 
@@ -92,9 +92,12 @@ def rich_block(teams, seed):
 @pytest.mark.parametrize("made", [block, rich_block], ids=["plain windows", "rich windows"])
 @pytest.mark.parametrize("double", [False, True], ids=["", "double"])
 @pytest.mark.parametrize("dueling", [False, True], ids=["", "dueling"])
-@pytest.mark.parametrize("names", ["ind v v.s v.s.id", "v.c v.c", "c c"])
-def test_the_compiled_update_is_the_one_by_layers(names, dueling, double, made):
-    told = {"dueling": dueling, "double": double, "copy_every": 3}
+@pytest.mark.parametrize("agents", [2, 3])
+@pytest.mark.parametrize(
+    "names", ["ind v v.s v.s.id", "v.c v.c", "c c", "v.l ind.l", "v.s.id.h v.h", "v.s.id.l.h v.l.h"]
+)
+def test_the_compiled_update_is_the_one_by_layers(names, agents, dueling, double, made):
+    told = {"agents": agents, "dueling": dueling, "double": double, "copy_every": 3}
     fast, plain = (learner_of(names.split(), **told) for _ in range(2))
     assert fast._in_cache is not None
     plain._in_cache = None

@@ -58,13 +58,14 @@ class Actor:
         structure = learner.teams.structure
         self._choosers = structure.lanes * structure.heads
         self._draws = Draws(seeds, "vdn", stream, shape=(self.copies, self._choosers, 2))
-        on_cpu = learner.weights.device.type == "cpu" and not find_obstacle()
-        self._by_rows = on_cpu and not (structure.low or structure.high)
+        self._by_rows = learner.weights.device.type == "cpu" and not find_obstacle()
         self._scratch = Scratch.of(
             self.copies,
-            seen=structure.agents // structure.lanes,
+            lanes=structure.lanes,
             inputs=structure.inputs,
             units=structure.units,
+            wide=structure.wide,
+            read=structure.read,
             heads=structure.heads,
             outputs=structure.outputs,
         )

@@ -1,13 +1,13 @@
 """The compiled loop by which teams act: one step of all networks, and the choice of actions.
 
 Acting is a few rows for each team, so that calls and copies cost more than arithmetic where each
-layer is an operation of its own. Here a lane goes through all layers at once, its rows in cache.
-Serves teams without channels, central or not; its plain twin is `acting.Actor.values`.
+layer is an operation of its own. Here a team goes through all layers at once, its rows in cache.
+The plain twin is `acting.Actor.values`.
 
-K teams, C copies of each, B = K C, d agents, A actions, n inputs, e and h units. Each team has l
-lanes, L = K l: one if it is central, else d. A lane sees g = d / l agents, and has H heads with O
-values each. A head is a chooser, l H to a team: of the action of one agent, or of all if it is
-joint, O = A^d.
+K teams, C copies of each, B = K C, d agents, A actions, n inputs, e and h units, w inputs of an
+LSTM, r of a head. Each team has l lanes, L = K l: one if it is central, else d. A lane has H heads
+with O values each. A head is a chooser, l H to a team: of the action of one agent, or of all if it
+is joint, O = A^d.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from tenfold.engine.kernel import Whole, bare, within
 from tenfold.parts.nn.blas import multiply, multiply_add
 from tenfold.parts.nn.lstm_loops import curve_row, cut_row, move_row, open_row
+from tenfold.rooms.vdn.slot_loops import place_of
 
 
 class Networks(NamedTuple):
@@ -29,13 +30,13 @@ class Networks(NamedTuple):
     first_bias: Any
     """[L, e]."""
     inputs: Any
-    """[L, g e, 4h]."""
+    """[L, w, 4h]."""
     hidden: Any
     """[L, h, 4h]."""
     bias: Any
     """[L, 4h]."""
     head: Any
-    """[L, h, H O]."""
+    """[L, r, H O]."""
     head_bias: Any
     """[L, H O]."""
     shift: Any
@@ -66,35 +67,44 @@ class Rows(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Room for the rows of one lane."""
+    """Room for the rows of one team."""
 
     x: Any
-    """[C, g, n]."""
+    """[C, n], of one agent."""
     first: Any
-    """[C, g, e]."""
-    joined: Any
-    """The memory of `first` as the LSTM reads it, [C, g e]."""
+    """[C, e], of one agent."""
+    wide: Any
+    """[l, C, w], what each lane's LSTM reads."""
     gates: Any
-    """[C, 4h]."""
+    """[C, 4h], of one lane."""
+    state: Any
+    """[C, h], what one lane remembers."""
+    shown: Any
+    """[l, C, h], what each lane's LSTM gives."""
     read: Any
-    """[C, h]."""
+    """[C, r], what the heads of one lane read."""
     values: Any
-    """[C, H O]."""
+    """[C, H O], of one lane."""
     choices: Any
     """The memory of `values`, a row for each head, [C, H, O]."""
 
     @staticmethod
-    def of(copies: int, *, seen: int, inputs: int, units: int, heads: int,
+    def of(copies: int, *, lanes: int, inputs: int, units: int, wide: int, read: int, heads: int,
            outputs: int) -> Scratch:  # fmt: skip
-        """Return room for C copies of a lane with g, n, h (and e), H and O as given."""
-        first = np.empty((copies, seen, units), np.float32)
-        choices = np.empty((copies, heads, outputs), np.float32)
+        """Return room for C copies of a team with l, n, h (and e), w, r, H and O as given."""
+
+        def room(*size: int) -> Any:
+            return np.empty(size, np.float32)
+
+        choices = room(copies, heads, outputs)
         return Scratch(
-            x=np.empty((copies, seen, inputs), np.float32),
-            first=first,
-            joined=first.reshape(copies, -1),
-            gates=np.empty((copies, 4 * units), np.float32),
-            read=np.empty((copies, units), np.float32),
+            x=room(copies, inputs),
+            first=room(copies, units),
+            wide=room(lanes, copies, wide),
+            gates=room(copies, 4 * units),
+            state=room(copies, units),
+            shown=room(lanes, copies, units),
+            read=room(copies, read),
             values=choices.reshape(copies, -1),
             choices=choices,
         )
@@ -111,14 +121,6 @@ def _fill(rows: Any, row: Any) -> None:
 def _copy(row: Any, out: Any) -> None:
     for j in range(len(row)):
         out[j] = row[j]
-
-
-@within
-def _bend(row: Any, bias: Any) -> None:
-    """Add a bias and apply ReLU, in place."""
-    zero = np.float32(0.0)
-    for j in range(len(row)):
-        row[j] = max(row[j] + bias[j], zero)
 
 
 @within
@@ -148,40 +150,63 @@ def _choose(values: Any, legal: Any, draws: Any, share: Any) -> Whole:
 
 
 @within
-def _look(
-    networks: Any, rows: Any, scratch: Any, team: Whole, part: Whole, start: Whole, most: Any
+def _see(
+    networks: Any, rows: Any, scratch: Any, team: Whole, agent: Whole, start: Whole, most: Any
 ) -> None:
-    """Lay out what a lane of a team sees, scaled, and what it remembers."""
+    """Take what one agent sees, scaled, through the first layer to the lanes that read it."""
     shift, factor = networks.shift[team], networks.factor[team]
-    copies, many = scratch.x.shape[:2]
+    lanes, copies, wide = scratch.wide.shape
+    lane, zero = team * lanes + (agent if lanes > 1 else 0), np.float32(0.0)
     for c in range(copies):
-        for i in range(many):
-            seen, x = rows.seen[start + c, part * many + i], scratch.x[c, i]
-            for k in range(len(x)):
-                x[k] = min(max((np.float32(seen[k]) - shift[k]) * factor[k], -most), most)
-        _copy(rows.hidden[start + c, part], scratch.read[c])
+        seen, x = rows.seen[start + c, agent], scratch.x[c]
+        for k in range(len(x)):
+            x[k] = min(max((np.float32(seen[k]) - shift[k]) * factor[k], -most), most)
+    multiply(scratch.x, networks.first[lane], scratch.first)
+    bias = networks.first_bias[lane]
+    for part in range(lanes):
+        place = place_of(agent, part, wide // len(bias))
+        if place < 0:
+            continue
+        for c in range(copies):
+            line, goal = scratch.first[c], scratch.wide[part, c, place * len(bias) :]
+            for k in range(len(bias)):
+                goal[k] = max(line[k] + bias[k], zero)
 
 
 @within
-def _think(networks: Any, rows: Any, scratch: Any, lane: Whole, part: Whole, start: Whole) -> None:
-    """Go from what `_look` laid out to the values of a lane's heads; write what it remembers."""
-    copies, units = scratch.read.shape
-    multiply(scratch.x, networks.first[lane], scratch.first)
+def _remember(
+    networks: Any, rows: Any, scratch: Any, lane: Whole, part: Whole, start: Whole
+) -> None:
+    """Take a step of one lane's LSTM."""
+    copies, units = scratch.state.shape
     for c in range(copies):
-        for i in range(scratch.first.shape[1]):
-            _bend(scratch.first[c, i], networks.first_bias[lane])
-    multiply(scratch.joined, networks.inputs[lane], scratch.gates)
-    multiply_add(scratch.read, networks.hidden[lane], scratch.gates)
+        _copy(rows.hidden[start + c, part], scratch.state[c])
+    multiply(scratch.wide[part], networks.inputs[lane], scratch.gates)
+    multiply_add(scratch.state, networks.hidden[lane], scratch.gates)
     for c in range(copies):
-        gates, read = scratch.gates[c], scratch.read[c]
+        gates, curved, shown = scratch.gates[c], scratch.state[c], scratch.shown[part, c]
         cell, hidden = rows.new_cell[start + c, part], rows.new_hidden[start + c, part]
         open_row(gates, networks.bias[lane], units)
         move_row(gates, rows.cell[start + c, part], cell, units)
-        curve_row(cell, read)
+        curve_row(cell, curved)
+        opened = gates[2 * units : 3 * units]
         for j in range(units):
-            hidden[j] = gates[2 * units + j] * read[j]
-        _copy(hidden, read)
-        cut_row(read)
+            hidden[j] = opened[j] * curved[j]
+        _copy(hidden, shown)
+        cut_row(shown)
+
+
+@within
+def _value(networks: Any, scratch: Any, lane: Whole, part: Whole) -> None:
+    """Write the values of one lane's heads."""
+    lanes, copies, units = scratch.shown.shape
+    many = scratch.read.shape[1] // units
+    for other in range(lanes):
+        place = place_of(other, part, many)
+        if place < 0:
+            continue
+        for c in range(copies):
+            _copy(scratch.shown[other, c], scratch.read[c, place * units :])
     _fill(scratch.values, networks.head_bias[lane])
     multiply_add(scratch.read, networks.head[lane], scratch.values)
 
@@ -217,10 +242,13 @@ def act(networks: Any, rows: Any, scratch: Any, actions: Whole, share: Any, most
         share: of random actions.
         most: largest size of a scaled number.
     """
-    copies, lanes = scratch.read.shape[0], rows.hidden.shape[1]
+    copies, lanes = scratch.state.shape[0], rows.hidden.shape[1]
     for team in range(rows.seen.shape[0] // copies):
         start = team * copies
+        for agent in range(rows.seen.shape[1]):
+            _see(networks, rows, scratch, team, agent, start, most)
         for part in range(lanes):
-            _look(networks, rows, scratch, team, part, start, most)
-            _think(networks, rows, scratch, team * lanes + part, part, start)
+            _remember(networks, rows, scratch, team * lanes + part, part, start)
+        for part in range(lanes):
+            _value(networks, scratch, team * lanes + part, part)
             _decide(rows, scratch, part, start, actions, share)

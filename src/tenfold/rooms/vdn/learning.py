@@ -52,8 +52,7 @@ class InCache:
     @staticmethod
     def serves(structure: Structure, device: torch.device | str) -> bool:
         """Return whether the loop knows a structure and can run."""
-        plain = not (structure.low or structure.high or structure.qmix)
-        return plain and torch.device(device).type == "cpu" and not find_obstacle()
+        return not structure.qmix and torch.device(device).type == "cpu" and not find_obstacle()
 
     def room(self) -> Ready:
         """Return room for the weights of all lanes."""
@@ -67,7 +66,7 @@ class InCache:
                 torch.empty(lanes, units, 4 * units),
                 torch.empty(lanes, 4 * units),
             ),
-            head=torch.empty(lanes, units, values),
+            head=torch.empty(lanes, structure.read, values),
             head_bias=torch.empty(lanes, values),
         )
 
@@ -134,16 +133,19 @@ class InCache:
         def room(*size: int) -> NDArray[np.float32]:
             return np.empty(size, np.float32)
 
-        many = (lanes, steps + 1, rows)
+        many, fewer = (lanes, steps + 1, rows), (lanes, steps, rows)
+        shown = room(*many, units)
         space = loops.Space(
             seen=room(steps + 1, rows, units),
             wide=room(*many, wide),
-            shown=room(*many, units),
+            shown=shown,
+            read=room(*many, structure.read) if structure.high else shown,
             values=room(*many, values),
             frozen=room(*many, values),
-            to_values=room(lanes, steps, rows, values),
-            to_shown=room(steps, rows, units),
-            to_wide=room(steps, rows, wide),
+            to_values=room(*fewer, values),
+            to_read=room(steps, rows, structure.read),
+            to_shown=room(*fewer, units),
+            to_wide=room(*fewer, wide),
         )
         kept = Kept(
             gates=room(*many, 4 * units),

@@ -4,7 +4,7 @@ All that an update does with one team, from the first layer of the frozen networ
 of the trained one's first layer, happens before the next team begins. What it needs meanwhile, some
 hundred kilobytes, stays in cache; as operations of their own on a whole stack, layers wrote and
 read megabytes, and a stack of few teams spent its time between operations. The plain twin, which
-also serves channels, QMIX and GPUs, is `learner.Learner`.
+also serves QMIX and GPUs, is `learner.Learner`.
 
 K teams, d agents, L lanes (of a team: d, or one if it is central), C choosers (d, or one that
 chooses jointly), A actions, O values of a chooser (A, or A^d), P values of a lane (all of its
@@ -25,6 +25,7 @@ from tenfold.parts.nn.blas import (
     multiply_turned,
 )
 from tenfold.parts.nn.lstm_loops import backward_lane, forward_lane
+from tenfold.rooms.vdn.slot_loops import place_of
 
 F = np.float32
 
@@ -65,51 +66,72 @@ class Space(NamedTuple):
     """[M, S, R, w], what each lane's LSTM reads."""
     shown: Any
     """[M, S, R, h], what it gives."""
+    read: Any
+    """[M, S, R, r], what each lane's heads read; the memory of `shown` where they read that."""
     values: Any
     """[M, S, R, P], of the trained network."""
     frozen: Any
     """[M, S, R, P], of the frozen one."""
     to_values: Any
     """[M, T, R, P], gradients."""
+    to_read: Any
+    """[T, R, r]."""
     to_shown: Any
-    """[T, R, h]."""
+    """[M, T, R, h]."""
     to_wide: Any
-    """[T, R, w]."""
+    """[M, T, R, w]."""
 
 
 @within
-def _see(weights: Any, observation: Any, lane: Any, agent: Any, many: Any, seen: Any,
-         wide: Any) -> None:  # fmt: skip
-    """Write the first layer of a lane's agents side by side; its steps are those of `wide`."""
-    steps, rows, units = wide.shape[0], wide.shape[1], seen.shape[2]
-    bias, zero = weights.first_bias[lane], F(0.0)
-    for j in range(many):
-        multiply(observation[agent + j, :steps], weights.first[lane], seen[:steps])
-        for t in range(steps):
-            for row in range(rows):
-                line, goal = seen[t, row], wide[t, row, j * units : (j + 1) * units]
-                for k in range(units):
-                    goal[k] = max(line[k] + bias[k], zero)
+def _see(weights: Any, drawn: Any, space: Any, team: Any, steps: Any) -> None:
+    """Write what the LSTMs of a team read: the first layer of one agent, or of all."""
+    lanes, rows, units = space.wide.shape[0], space.seen.shape[1], space.seen.shape[2]
+    parts, zero = space.wide.shape[3] // units, F(0.0)
+    for agent in range(drawn.observation.shape[1]):
+        lane = team * lanes + (agent if lanes > 1 else 0)
+        multiply(drawn.observation[team, agent, :steps], weights.first[lane], space.seen[:steps])
+        bias = weights.first_bias[lane]
+        for own in range(lanes):
+            place = place_of(agent, own, parts)
+            if place < 0:
+                continue
+            for t in range(steps):
+                for row in range(rows):
+                    line, goal = space.seen[t, row], space.wide[own, t, row, place * units :]
+                    for k in range(units):
+                        goal[k] = max(line[k] + bias[k], zero)
 
 
 @bare
-def _value(weights: Any, drawn: Any, space: Any, kept: Any, team: Any, own: Any, lane: Any,
-           many: Any, steps: Any, values: Any, keeps: bool) -> None:  # fmt: skip
-    """Write action values of one lane, [steps, R, P]; `keeps` what the way back needs or not."""
-    agent = 0 if many > 1 else own
-    wide, shown = space.wide[own, :steps], space.shown[own, :steps]
-    _see(weights, drawn.observation[team], lane, agent, many, space.seen, wide)
-    forward_lane(
-        wide, weights.inputs[lane], weights.hidden[lane], weights.bias[lane], drawn.hidden[lane],
-        drawn.cell[lane], drawn.keep, team, kept, own, shown, True, keeps,
-    )  # fmt: skip
-    multiply(shown, weights.head[lane], values)
-    bias = weights.head_bias[lane]
-    for t in range(steps):
-        for row in range(values.shape[1]):
-            line = values[t, row]
-            for k in range(len(bias)):
-                line[k] += bias[k]
+def _value(weights: Any, drawn: Any, space: Any, kept: Any, team: Any, steps: Any, values: Any,
+           keeps: bool) -> None:  # fmt: skip
+    """Write a team's action values, [M, steps, R, P]; `keeps` what the way back needs or not."""
+    lanes, rows, units = space.shown.shape[0], space.shown.shape[2], space.shown.shape[3]
+    _see(weights, drawn, space, team, steps)
+    for own in range(lanes):
+        lane = team * lanes + own
+        forward_lane(
+            space.wide[own, :steps], weights.inputs[lane], weights.hidden[lane],
+            weights.bias[lane], drawn.hidden[lane], drawn.cell[lane], drawn.keep, team, kept, own,
+            space.shown[own, :steps], True, keeps,
+        )  # fmt: skip
+    for own in range(lanes):
+        lane = team * lanes + own
+        if space.read.shape[3] > units:
+            for agent in range(lanes):
+                begin = place_of(agent, own, lanes) * units
+                for t in range(steps):
+                    for row in range(rows):
+                        line, goal = space.shown[agent, t, row], space.read[own, t, row, begin:]
+                        for k in range(units):
+                            goal[k] = line[k]
+        multiply(space.read[own, :steps], weights.head[lane], values[own, :steps])
+        bias = weights.head_bias[lane]
+        for t in range(steps):
+            for row in range(rows):
+                line = values[own, t, row]
+                for k in range(len(bias)):
+                    line[k] += bias[k]
 
 
 @within
@@ -218,37 +240,74 @@ def _score(
 
 
 @bare
-def _go_back(weights: Any, drawn: Any, space: Any, kept: Any, room: Any, team: Any, own: Any,
-             lane: Any, many: Any, found: Any) -> None:  # fmt: skip
-    """Write the gradients of one lane's weights."""
-    steps, rows, zero = drawn.reward.shape[1], drawn.reward.shape[2], F(0.0)
-    to_values, shown = space.to_values[own], space.shown[own, :steps]
-    _sum_rows(to_values, found.head_bias[lane])
-    multiply_over_rows(shown, to_values, found.head[lane])
-    multiply_turned(to_values, weights.head[lane], space.to_shown)
-    wide = space.wide[own, :steps]
-    backward_lane(
-        wide, weights.inputs[lane], weights.hidden[lane], drawn.keep, team, kept, own, shown,
-        space.to_shown, room, found.inputs[lane], found.hidden[lane], found.bias[lane],
-        space.to_wide, True,
-    )  # fmt: skip
-    units, agent = space.seen.shape[2], 0 if many > 1 else own
-    for k in range(units):
-        found.first_bias[lane, k] = zero
-    for j in range(many):
-        for t in range(steps):
-            for row in range(rows):
-                line, goal = space.to_wide[t, row, j * units :], space.seen[t, row]
-                there, total = wide[t, row, j * units :], found.first_bias[lane]
-                for k in range(units):
-                    goal[k] = line[k] if there[k] > zero else zero
-                for k in range(units):
-                    total[k] += goal[k]
-        x, slopes = drawn.observation[team, agent + j, :steps], space.seen[:steps]
-        if j == 0:
+def _go_back(weights: Any, drawn: Any, space: Any, kept: Any, room: Any, team: Any,
+             found: Any) -> None:  # fmt: skip
+    """Write the gradients of a team's weights."""
+    lanes, steps, units = space.shown.shape[0], drawn.reward.shape[1], space.shown.shape[3]
+    rows, many, zero = drawn.reward.shape[2], space.read.shape[3] // units, F(0.0)
+    if many > 1:
+        for own in range(lanes):
+            for t in range(steps):
+                for row in range(rows):
+                    line = space.to_shown[own, t, row]
+                    for k in range(units):
+                        line[k] = zero
+    for own in range(lanes):
+        lane, to_values = team * lanes + own, space.to_values[own]
+        _sum_rows(to_values, found.head_bias[lane])
+        multiply_over_rows(space.read[own, :steps], to_values, found.head[lane])
+        if many == 1:
+            multiply_turned(to_values, weights.head[lane], space.to_shown[own])
+            continue
+        multiply_turned(to_values, weights.head[lane], space.to_read)
+        for agent in range(lanes):
+            begin = place_of(agent, own, lanes) * units
+            for t in range(steps):
+                for row in range(rows):
+                    line, goal = space.to_read[t, row, begin:], space.to_shown[agent, t, row]
+                    for k in range(units):
+                        goal[k] += line[k]
+    for own in range(lanes):
+        lane = team * lanes + own
+        backward_lane(
+            space.wide[own, :steps], weights.inputs[lane], weights.hidden[lane], drawn.keep, team,
+            kept, own, space.shown[own, :steps], space.to_shown[own], room, found.inputs[lane],
+            found.hidden[lane], found.bias[lane], space.to_wide[own], True,
+        )  # fmt: skip
+    for agent in range(drawn.observation.shape[1]):
+        lane, first = team * lanes + (agent if lanes > 1 else 0), agent == 0 or lanes > 1
+        total = found.first_bias[lane]
+        if first:
+            for k in range(len(total)):
+                total[k] = zero
+        _gather_slopes(space, agent, steps, total)
+        x, slopes = drawn.observation[team, agent, :steps], space.seen[:steps]
+        if first:
             multiply_over_rows(x, slopes, found.first[lane])
         else:
             multiply_add_over_rows(x, slopes, found.first[lane])
+
+
+@within
+def _gather_slopes(space: Any, agent: Any, steps: Any, total: Any) -> None:
+    """Write to `space.seen` the gradient of an agent's first layer; add its rows to `total`."""
+    units, rows, zero = len(total), space.seen.shape[1], F(0.0)
+    parts = space.wide.shape[3] // units
+    for t in range(steps):
+        for row in range(rows):
+            goal = space.seen[t, row]
+            for k in range(units):
+                goal[k] = zero
+            for own in range(space.wide.shape[0]):
+                place = place_of(agent, own, parts)
+                if place < 0:
+                    continue
+                line = space.to_wide[own, t, row, place * units :]
+                there = space.wide[own, t, row, place * units :]
+                for k in range(units):
+                    goal[k] += line[k] if there[k] > zero else zero
+            for k in range(units):
+                total[k] += goal[k]
 
 
 @within
@@ -286,19 +345,12 @@ def learn(
         losses: mean squared errors (`method.team_loss`), [K], are written.
     """
     teams, steps = drawn.reward.shape[:2]
-    lanes, agents = space.wide.shape[0], drawn.observation.shape[1]
-    many = 1 if lanes == agents else agents
     # One step more says which actions the trained network would choose after the window.
     taken = steps + 1 if double else steps
     for team in range(teams):
-        for own in range(lanes):
-            lane = team * lanes + own
-            _value(frozen, drawn, space, kept, team, own, lane, many, steps + 1,
-                   space.frozen[own], False)  # fmt: skip
-            _value(trained, drawn, space, kept, team, own, lane, many, taken,
-                   space.values[own, :taken], True)  # fmt: skip
+        _value(frozen, drawn, space, kept, team, steps + 1, space.frozen, False)
+        _value(trained, drawn, space, kept, team, taken, space.values, True)
         losses[team] = _score(
             drawn, space, team, adds[team], joint, actions, double, gamma, trace
         )  # fmt: skip
-        for own in range(lanes):
-            _go_back(trained, drawn, space, kept, room, team, own, team * lanes + own, many, found)
+        _go_back(trained, drawn, space, kept, room, team, found)

@@ -64,18 +64,22 @@ class Structure:
         """w, what the LSTM of a lane reads."""
         return self.units * (self.agents if self.low or self.central else 1)
 
+    @property
+    def read(self) -> int:
+        """r, what the heads of a lane read."""
+        return self.units * (self.agents if self.high else 1)
+
     @cached_property
     def layout(self) -> Layout:
         """The arrays of one slot."""
         first = self.inputs + (0 if self.central else self.agents)
-        read = self.units * (self.agents if self.high else 1)
         shapes: list[Shape] = [
             *dense("first", first, self.units),
             *lstm("lstm", self.wide, self.units),
-            *dense("advantage", read, self.heads * self.outputs),
+            *dense("advantage", self.read, self.heads * self.outputs),
         ]
         if self.dueling:
-            shapes += dense("value", read, self.heads)
+            shapes += dense("value", self.read, self.heads)
         return Layout(tuple(shapes))
 
     @cached_property

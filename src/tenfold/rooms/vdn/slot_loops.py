@@ -2,7 +2,8 @@
 
 The first layer's part for roles is the same in all rows, so that it becomes a part of the bias; a
 dueling head q = v + a - mean a is linear in what it reads, so that it becomes one layer. The plain
-twin, whose gradients torch finds, is `model.Teams.ready`.
+twin, whose gradients torch finds, is `model.Teams.ready`. And which part of what a team's agents
+see or remember goes where.
 
 S slots, L lanes, d agents, P values of a lane's heads, n inputs, e and h units, w inputs of the
 LSTM.
@@ -167,3 +168,15 @@ def add_up(found: Any, slots: Any, roles: Any, out: Any) -> None:
             for k in range(found.head.shape[1]):
                 _add(found.head[lane, k], out.advantage[slot, k])
             _add(found.head_bias[lane], out.advantage_bias[slot])
+
+
+@within
+def place_of(agent: Any, own: Any, parts: Any) -> Any:
+    """Return at which of its parts a lane reads what comes from an agent; -1: nowhere.
+
+    A lane that reads one part reads its own agent's; else its own is first and others follow in
+    turn (`model.own_first`), as for the only lane of a central team.
+    """
+    if parts == 1:
+        return 0 if agent == own else -1
+    return (agent - own) % parts
