@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 from tenfold.engine import device
-from tenfold.engine.claim import machine_name
 from tenfold.engine.errors import TenfoldError
 from tenfold.parts.rl.batch import EnvBatch
 from tenfold.rooms.vdn import tasks
@@ -60,6 +59,9 @@ def main() -> int:
     if options.own:
         print(json.dumps(train(options)))
         return 0
+    # Here, as what it imports is no part of a run that trains.
+    from tenfold.engine.claim import machine_name
+
     report = {
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "machine": machine_name(),
