@@ -1,4 +1,4 @@
-"""How teams act: one batched step of all networks for all copies of all teams.
+"""How teams act: one step of all networks for all copies of all teams.
 
 K teams, C copies of each, B = K C, d agents, L lanes, n inputs.
 """
@@ -20,10 +20,12 @@ from tenfold.parts.rl.batch import BatchSpec
 from tenfold.parts.rl.draws import Draws
 from tenfold.parts.rl.explore import epsilon_greedy
 from tenfold.parts.rl.rollout import Choice, Memory, Seen
-from tenfold.rooms.vdn.acting_loops import Networks, Rows, Scratch, act
+from tenfold.rooms.vdn.acting_loops import Rows, Scratch, act
 from tenfold.rooms.vdn.learner import MOST, Learner
+from tenfold.rooms.vdn.learning import weights_of
 from tenfold.rooms.vdn.loops import turn_bytes
 from tenfold.rooms.vdn.model import Ready, split_joint
+from tenfold.rooms.vdn.slot_loops import Weights
 
 BYTE = np.float32(1 / 255)
 """Bytes are scaled to [0, 1]."""
@@ -70,8 +72,12 @@ class Actor:
             outputs=structure.outputs,
         )
         self._all = np.ones((1, self._choosers, structure.outputs), np.bool_)
+        self._of_bytes: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        if spec.dtype == "uint8":
+            size = (learner.teams.count, structure.inputs)
+            self._of_bytes = np.zeros(size, np.float32), np.full(size, BYTE)
         self._ready: Ready | None = None
-        self._networks: Networks | None = None
+        self._weights: Weights | None = None
 
     def memory(self) -> Memory:
         """Return the memory at the beginning of an episode, [B, lanes, h] each."""
@@ -105,8 +111,11 @@ class Actor:
         structure = self.learner.teams.structure
         copies, agents, choosers = self.spec.copies, structure.agents, self._choosers
         hidden, cell = _as_rows(memory["hidden"]), _as_rows(memory["cell"])
+        shift, factor = self._scales()
         rows = Rows(
             seen=np.ascontiguousarray(seen.observation).reshape(copies, agents, -1),
+            shift=shift,
+            factor=factor,
             hidden=hidden,
             cell=cell,
             new_hidden=np.empty_like(hidden),
@@ -129,22 +138,18 @@ class Actor:
             return self._all if own is None else own[None]
         return np.ascontiguousarray(legal if own is None else legal & own)
 
-    def _laid_out(self) -> Networks:
-        """Return the trained weights as loops read them, anew when they have changed."""
-        learner = self.learner
-        ready = learner.ready()
-        # If the learner fills one room again and again, these arrays share its memory.
-        if self._networks is not None and ready is self._ready:
-            return self._networks
-        size = (learner.teams.count, learner.teams.structure.inputs)
-        shift, factor = learner.shift.numpy(), learner.factor.numpy()
-        if self.spec.dtype == "uint8":
-            shift, factor = np.zeros(size, np.float32), np.full(size, BYTE)
-        weights = (ready.first, ready.first_bias, *ready.lstm, ready.head, ready.head_bias)
-        arrays = [weight.detach().contiguous().numpy() for weight in weights]
-        self._ready = ready
-        self._networks = Networks._make([*arrays, shift, factor])
-        return self._networks
+    def _laid_out(self) -> Weights:
+        """Return the trained weights as loops read them, anew when they lie elsewhere."""
+        ready = self.learner.ready()
+        if self._weights is None or ready is not self._ready:
+            self._ready, self._weights = ready, weights_of(ready)
+        return self._weights
+
+    def _scales(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what is taken from observations, and what they are multiplied by, [K, n]."""
+        if self._of_bytes is None:
+            return self.learner.shift.numpy(), self.learner.factor.numpy()
+        return self._of_bytes
 
     @torch.no_grad()
     def values(self, seen: Seen, memory: Memory) -> tuple[Tensor, Memory]:

@@ -22,34 +22,15 @@ from tenfold.parts.nn.lstm_loops import curve_row, cut_row, move_row, open_row
 from tenfold.rooms.vdn.slot_loops import place_of
 
 
-class Networks(NamedTuple):
-    """Weights of lanes as loops read them; see `model.Ready`."""
-
-    first: Any
-    """[L, n, e]."""
-    first_bias: Any
-    """[L, e]."""
-    inputs: Any
-    """[L, w, 4h]."""
-    hidden: Any
-    """[L, h, 4h]."""
-    bias: Any
-    """[L, 4h]."""
-    head: Any
-    """[L, r, H O]."""
-    head_bias: Any
-    """[L, H O]."""
-    shift: Any
-    """[K, n], taken from numbers that are no bytes."""
-    factor: Any
-    """[K, n], what they are multiplied by then; of bytes the only factor."""
-
-
 class Rows(NamedTuple):
     """What agents see and remember, and what becomes of it."""
 
     seen: Any
     """[B, d, n], bytes or numbers."""
+    shift: Any
+    """[K, n], taken from numbers that are no bytes."""
+    factor: Any
+    """[K, n], what they are multiplied by then; of bytes the only factor."""
     hidden: Any
     """[B, l, h], before the step."""
     cell: Any
@@ -151,18 +132,18 @@ def _choose(values: Any, legal: Any, draws: Any, share: Any) -> Whole:
 
 @within
 def _see(
-    networks: Any, rows: Any, scratch: Any, team: Whole, agent: Whole, start: Whole, most: Any
+    weights: Any, rows: Any, scratch: Any, team: Whole, agent: Whole, start: Whole, most: Any
 ) -> None:
     """Take what one agent sees, scaled, through the first layer to the lanes that read it."""
-    shift, factor = networks.shift[team], networks.factor[team]
+    shift, factor = rows.shift[team], rows.factor[team]
     lanes, copies, wide = scratch.wide.shape
     lane, zero = team * lanes + (agent if lanes > 1 else 0), np.float32(0.0)
     for c in range(copies):
         seen, x = rows.seen[start + c, agent], scratch.x[c]
         for k in range(len(x)):
             x[k] = min(max((np.float32(seen[k]) - shift[k]) * factor[k], -most), most)
-    multiply(scratch.x, networks.first[lane], scratch.first)
-    bias = networks.first_bias[lane]
+    multiply(scratch.x, weights.first[lane], scratch.first)
+    bias = weights.first_bias[lane]
     for part in range(lanes):
         place = place_of(agent, part, wide // len(bias))
         if place < 0:
@@ -175,18 +156,18 @@ def _see(
 
 @within
 def _remember(
-    networks: Any, rows: Any, scratch: Any, lane: Whole, part: Whole, start: Whole
+    weights: Any, rows: Any, scratch: Any, lane: Whole, part: Whole, start: Whole
 ) -> None:
     """Take a step of one lane's LSTM."""
     copies, units = scratch.state.shape
     for c in range(copies):
         _copy(rows.hidden[start + c, part], scratch.state[c])
-    multiply(scratch.wide[part], networks.inputs[lane], scratch.gates)
-    multiply_add(scratch.state, networks.hidden[lane], scratch.gates)
+    multiply(scratch.wide[part], weights.inputs[lane], scratch.gates)
+    multiply_add(scratch.state, weights.hidden[lane], scratch.gates)
     for c in range(copies):
         gates, curved, shown = scratch.gates[c], scratch.state[c], scratch.shown[part, c]
         cell, hidden = rows.new_cell[start + c, part], rows.new_hidden[start + c, part]
-        open_row(gates, networks.bias[lane], units)
+        open_row(gates, weights.bias[lane], units)
         move_row(gates, rows.cell[start + c, part], cell, units)
         curve_row(cell, curved)
         opened = gates[2 * units : 3 * units]
@@ -197,7 +178,7 @@ def _remember(
 
 
 @within
-def _value(networks: Any, scratch: Any, lane: Whole, part: Whole) -> None:
+def _value(weights: Any, scratch: Any, lane: Whole, part: Whole) -> None:
     """Write the values of one lane's heads."""
     lanes, copies, units = scratch.shown.shape
     many = scratch.read.shape[1] // units
@@ -207,8 +188,8 @@ def _value(networks: Any, scratch: Any, lane: Whole, part: Whole) -> None:
             continue
         for c in range(copies):
             _copy(scratch.shown[other, c], scratch.read[c, place * units :])
-    _fill(scratch.values, networks.head_bias[lane])
-    multiply_add(scratch.read, networks.head[lane], scratch.values)
+    _fill(scratch.values, weights.head_bias[lane])
+    multiply_add(scratch.read, weights.head[lane], scratch.values)
 
 
 @within
@@ -231,11 +212,11 @@ def _decide(rows: Any, scratch: Any, part: Whole, start: Whole, actions: Whole, 
 
 
 @bare
-def act(networks: Any, rows: Any, scratch: Any, actions: Whole, share: Any, most: Any) -> None:
+def act(weights: Any, rows: Any, scratch: Any, actions: Whole, share: Any, most: Any) -> None:
     """Let all agents of all copies choose.
 
     Args:
-        networks: `Networks`.
+        weights: `slot_loops.Weights`.
         rows: `Rows`.
         scratch: `Scratch`.
         actions: A.
@@ -246,9 +227,9 @@ def act(networks: Any, rows: Any, scratch: Any, actions: Whole, share: Any, most
     for team in range(rows.seen.shape[0] // copies):
         start = team * copies
         for agent in range(rows.seen.shape[1]):
-            _see(networks, rows, scratch, team, agent, start, most)
+            _see(weights, rows, scratch, team, agent, start, most)
         for part in range(lanes):
-            _remember(networks, rows, scratch, team * lanes + part, part, start)
+            _remember(weights, rows, scratch, team * lanes + part, part, start)
         for part in range(lanes):
-            _value(networks, scratch, team * lanes + part, part)
+            _value(weights, scratch, team * lanes + part, part)
             _decide(rows, scratch, part, start, actions, share)

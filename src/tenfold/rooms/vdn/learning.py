@@ -47,7 +47,7 @@ class InCache:
         if own is not None and not structure.joint:
             self.own = own.numpy()
         self._rooms: dict[tuple[int, int], tuple[loops.Space, Kept, Room]] = {}
-        self._found = _weights(self.room())
+        self._found = weights_of(self.room())
 
     @staticmethod
     def serves(structure: Structure, device: torch.device | str) -> bool:
@@ -73,7 +73,7 @@ class InCache:
     def lay_out(self, arrays: Arrays, out: Ready) -> None:
         """Write the weights of each lane, as `Teams.ready` gives them, from slots [S, *size]."""
         lanes = self.teams.slots.lanes.numpy()
-        slot_loops.lay_out(_slots(arrays), lanes, self.roles, _weights(out))
+        slot_loops.lay_out(_slots(arrays), lanes, self.roles, weights_of(out))
 
     def learn(self, trained: Ready, frozen: Ready, block: Block, out: Arrays) -> Tensor:
         """Write the gradients of all slots to `out` [S, *size], and return the losses, [K].
@@ -87,7 +87,7 @@ class InCache:
         structure, cfg = self.teams.structure, self.cfg
         losses = torch.empty(self.teams.count)
         loops.learn(
-            _weights(trained), _weights(frozen), self._drawn(block), *self._room_for(block),
+            weights_of(trained), weights_of(frozen), self._drawn(block), *self._room_for(block),
             self.adds, structure.joint, structure.actions, cfg.double, np.float32(cfg.gamma),
             np.float32(cfg.trace), self._found, losses.numpy(),
         )  # fmt: skip
@@ -165,7 +165,8 @@ class InCache:
         return space, kept, back
 
 
-def _weights(ready: Ready) -> slot_loops.Weights:
+def weights_of(ready: Ready) -> slot_loops.Weights:
+    """Return weights of lanes as loops read them, sharing their memory."""
     whole = (ready.first, ready.first_bias, *ready.lstm, ready.head, ready.head_bias)
     return slot_loops.Weights._make(map(_array, whole))
 
