@@ -76,16 +76,7 @@ def parts(trainer: Trainer) -> Iterator[tuple[str, float]]:
     yield "of that games alone", timed(step_games)
     yield "drawing windows", timed(lambda: trainer.sample(number))
     yield "update", timed(lambda: trainer.learner.update(block))
-    ready = trainer.learner.ready()
-    with torch.no_grad():
-        yield (
-            "of that frozen network",
-            timed(
-                lambda: trainer.learner.teams.window(
-                    ready, block.observation, block.state, steps=trainer.cfg.window + 1
-                )
-            ),
-        )
+    yield "of that Adam", timed(trainer.learner.adam.step)
 
 
 def timed(call: Callable[[], object], rounds: int = 40) -> float:

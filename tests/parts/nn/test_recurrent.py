@@ -86,6 +86,19 @@ def test_weights_learn_where_inputs_need_no_gradient(dtype, error):
     torch.testing.assert_close(*found, rtol=10 * error, atol=10 * error)
 
 
+@KINDS
+def test_gradients_come_whatever_the_order_in_memory(dtype, error):
+    x, weights, state = draws(dtype=dtype)
+    straight = [value.clone().requires_grad_() for value in (x, *weights)]
+    turned = [value.mT.contiguous().mT.requires_grad_() for value in (x, *weights[:2])]
+    assert not any(value.is_contiguous() for value in turned)
+    hidden = lstm_window(straight[0], LstmWeights(*straight[1:]), state)
+    wanted = torch.autograd.grad(hidden.square().sum(), straight[:3])
+    hidden = lstm_window(turned[0], LstmWeights(*turned[1:], weights.bias), state)
+    found = torch.autograd.grad(hidden.square().sum(), turned)
+    torch.testing.assert_close(found, wanted, rtol=10 * error, atol=10 * error)
+
+
 def test_the_fitted_tanh_is_right_everywhere():
     lstm_loops = pytest.importorskip("tenfold.parts.nn.lstm_loops")
     x = np.concatenate([np.linspace(-12, 12, 24_001), [-1e30, 1e30, 0.0]]).astype(np.float32)

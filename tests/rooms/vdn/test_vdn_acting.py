@@ -42,7 +42,7 @@ def chosen_by_operations(actor, seen, memory, step):
     return choice
 
 
-@pytest.mark.parametrize("env", ["fetch/open", "lbf/5x5-2p-1f-masked", "spread/3"])
+@pytest.mark.parametrize("env", ["fetch/open", "lbf/5x5-2p-1f-masked", "spread/3", "spread/1"])
 @pytest.mark.parametrize("archs", STACKS.values(), ids=STACKS)
 @pytest.mark.parametrize("epsilon", [0.0, 0.4, 1.0])
 def test_actions_and_memory_are_those_of_the_operations(env, archs, epsilon):

@@ -92,7 +92,7 @@ def rich_block(teams, seed):
 @pytest.mark.parametrize("made", [block, rich_block], ids=["plain windows", "rich windows"])
 @pytest.mark.parametrize("double", [False, True], ids=["", "double"])
 @pytest.mark.parametrize("dueling", [False, True], ids=["", "dueling"])
-@pytest.mark.parametrize("agents", [2, 3])
+@pytest.mark.parametrize("agents", [1, 2, 3])
 @pytest.mark.parametrize(
     "names", ["ind v v.s v.s.id", "v.c v.c", "c c", "v.l ind.l", "v.s.id.h v.h", "v.s.id.l.h v.l.h"]
 )

@@ -1,13 +1,15 @@
 """Products of matrices inside compiled loops: BLAS's own `sgemm`, with nothing in between.
 
 A product of torch takes a few microseconds of calls, as long as the arithmetic of a small one; a
-loop that calls the library itself can go through many of them while its data are in cache. Torch's
-own library serves where it shows the function (the MKL of builds for x86), so that
-`torch.set_num_threads` governs it too; elsewhere that of scipy does. (rooms triad, vdn, ctf)
+loop that calls the library itself can go through many of them while its data are in cache. What
+torch multiplies with serves where it can be found; in builds for x86 it is MKL and goes by
+`torch.set_num_threads`. Elsewhere scipy's library does, which goes by variables of its own, such as
+OPENBLAS_NUM_THREADS. (rooms triad, vdn, ctf)
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from importlib import import_module
 from pathlib import Path
@@ -23,9 +25,9 @@ SYMBOL = "tenfold_sgemm"
 
 def _address() -> int:
     """Return where the Fortran function `sgemm` begins."""
-    for path in sorted((Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*")):
-        found = getattr(ctypes.CDLL(str(path)), "sgemm_", None)
-        if found is not None:
+    for name in ("libtorch_cpu.so", "libtorch_cpu.dylib"):
+        with contextlib.suppress(OSError, AttributeError):
+            found = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / name)).sgemm_
             return int(ctypes.cast(found, ctypes.c_void_p).value or 0)
     from numba.extending import get_cython_function_address
 

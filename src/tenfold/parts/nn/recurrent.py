@@ -147,9 +147,10 @@ class _Window(torch.autograd.Function):
         sizes = ((steps, rows, 4 * units), *[(rows, units)] * 2, (units,), (4 * units, units))
         room = loops.Room._make(_arrays(*map(x.new_empty, sizes)))
         for_bias = weight.new_empty(len(weight), 4 * units)
-        found = (torch.empty_like(inputs), torch.empty_like(weight), for_bias)
+        # Not like them: what is not contiguous would be copied, and the copy written.
+        found = (x.new_empty(inputs.shape), x.new_empty(weight.shape), for_bias)
         wanted = ctx.needs_input_grad[0]
-        to_x = torch.empty_like(x) if wanted else x.new_empty(1, 0, 0, 0)
+        to_x = x.new_empty(x.shape if wanted else (1, 0, 0, 0))
         loops.backward(
             *_arrays(x, inputs, weight, begins), loops.Kept._make(_arrays(*kept)),
             *_arrays(shown, gradients[0]), room, *_arrays(*found, to_x), ctx.bend,
@@ -253,7 +254,7 @@ def _step_back(
     t: int, gates: Tensor, cells: Tensor, curved: Tensor, above: Tensor, to_hidden: Tensor,
     to_cell: Tensor, slopes: Tensor,
 ) -> None:  # fmt: skip
-    """Take step `t` back; see `lstm_loops.backward`."""
+    """Take step `t` back; see `lstm_loops._back`."""
     units = cells.shape[-1]
     entering, kept, out, candidate = gates[:, t].chunk(4, dim=-1)
     to_entering, to_kept, to_out, to_candidate = slopes[:, t].chunk(4, dim=-1)

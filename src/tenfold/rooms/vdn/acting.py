@@ -60,9 +60,11 @@ class Actor:
         structure = learner.teams.structure
         self._choosers = structure.lanes * structure.heads
         self._draws = Draws(seeds, "vdn", stream, shape=(self.copies, self._choosers, 2))
-        self._by_rows = learner.weights.device.type == "cpu" and not find_obstacle()
+        weights = learner.weights
+        fits = weights.device.type == "cpu" and weights.dtype == torch.float32
+        self._by_rows = fits and not find_obstacle()
         self._scratch = Scratch.of(
-            self.copies,
+            self.copies if self._by_rows else 0,
             lanes=structure.lanes,
             inputs=structure.inputs,
             units=structure.units,

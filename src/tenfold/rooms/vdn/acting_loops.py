@@ -86,7 +86,7 @@ class Scratch(NamedTuple):
             state=room(copies, units),
             shown=room(lanes, copies, units),
             read=room(copies, read),
-            values=choices.reshape(copies, -1),
+            values=choices.reshape(copies, heads * outputs),
             choices=choices,
         )
 
@@ -108,7 +108,8 @@ def _copy(row: Any, out: Any) -> None:
 def _choose(values: Any, legal: Any, draws: Any, share: Any) -> Whole:
     """Return the best legal choice, or with probability `share` any legal one; 0 if none is.
 
-    Of equal values the first; a legal one even if all values are NaN (`explore.greedy`).
+    Of equal values the first; a legal one even if all values are NaN (`explore.greedy`). Where some
+    are NaN, torch takes them, this does so only if the first legal one is.
     """
     count, best = 0, -1
     for action in range(len(values)):

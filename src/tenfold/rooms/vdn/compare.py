@@ -35,7 +35,7 @@ TEST_STEPS = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """Teams that train as one tensor program on one task."""
+    """Teams that train as one stack on one task."""
 
     cfg: Compare
     task: str

@@ -50,7 +50,7 @@ class Compare:
     points: int = 60
     """Points of each curve."""
     stack: int = 24
-    """Teams trained as one tensor program, at most; it does not alter results."""
+    """Teams trained as one stack, at most; it does not alter results."""
     device: str = "auto"
     """cpu, cuda or auto."""
     workers: int | Literal["ray"] = free(2)

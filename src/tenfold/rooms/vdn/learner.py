@@ -88,7 +88,7 @@ class Learner:
         self._in_cache: InCache | None = None
         self._room: Ready | None = None
         self._old_room: Ready | None = None
-        if InCache.serves(teams.structure, device):
+        if InCache.serves(teams.structure, self.weights):
             self._in_cache = InCache(self.teams, cfg, own=self.own)
             self._room, self._old_room = self._in_cache.room(), self._in_cache.room()
         inputs = teams.structure.inputs

@@ -50,9 +50,10 @@ class InCache:
         self._found = weights_of(self.room())
 
     @staticmethod
-    def serves(structure: Structure, device: torch.device | str) -> bool:
-        """Return whether the loop knows a structure and can run."""
-        return not structure.qmix and torch.device(device).type == "cpu" and not find_obstacle()
+    def serves(structure: Structure, weights: Tensor) -> bool:
+        """Return whether the loop knows a structure and can run on such weights."""
+        fits = weights.device.type == "cpu" and weights.dtype == torch.float32
+        return fits and not structure.qmix and not find_obstacle()
 
     def room(self) -> Ready:
         """Return room for the weights of all lanes."""
@@ -139,7 +140,7 @@ class InCache:
             seen=room(steps + 1, rows, units),
             wide=room(*many, wide),
             shown=shown,
-            read=room(*many, structure.read) if structure.high else shown,
+            read=room(*many, structure.read) if structure.read > units else shown,
             values=room(*many, values),
             frozen=room(*many, values),
             to_values=room(*fewer, values),

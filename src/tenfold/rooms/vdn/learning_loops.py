@@ -136,7 +136,10 @@ def _value(weights: Any, drawn: Any, space: Any, kept: Any, team: Any, steps: An
 
 @within
 def _best(select: Any, values: Any, legal: Any) -> Any:
-    """Return the value of the best legal action, 0 if none is (`targets.bootstrap`)."""
+    """Return the value of the best legal action, 0 if none is (`targets.bootstrap`).
+
+    Of values that are NaN only the first legal one counts; torch takes any.
+    """
     best = -1
     for action in range(len(legal)):
         # Not >: the first legal action counts even if its value is NaN.

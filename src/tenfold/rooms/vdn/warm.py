@@ -14,14 +14,15 @@ TASKS = ("fetch/open", "switch/open", "checkers/board", "lbf/5x5-2p-1f", "spread
 
 
 def main() -> None:
-    """Train a tiny team for a moment on one task of each kind."""
+    """Train tiny teams for a moment on one task of each kind, by either way to update."""
     if kernel.find_obstacle():
         return
     began = time.monotonic()
     cfg = Learning(units=4, batch=4, capacity=16, warm_up=4)
-    for name in TASKS:
+    # QMIX learns layer by layer, with loops that replays use too.
+    for name, arch in [*((name, "v.s.id") for name in TASKS), (TASKS[0], "q.s.id")]:
         batch = tasks.open_task(name, copies=4, seeds=(0,), episode=40)
-        trainer = Trainer(batch, [arch_of("v.s.id")], cfg, seeds=(0,), updates=2)
+        trainer = Trainer(batch, [arch_of(arch)], cfg, seeds=(0,), updates=2)
         for _ in range(3):
             trainer.step()
     say(f"vdn loops ready ({time.monotonic() - began:.1f} s)")
