@@ -94,7 +94,17 @@ def rich_block(teams, seed):
 @pytest.mark.parametrize("dueling", [False, True], ids=["", "dueling"])
 @pytest.mark.parametrize("agents", [1, 2, 3])
 @pytest.mark.parametrize(
-    "names", ["ind v v.s v.s.id", "v.c v.c", "c c", "v.l ind.l", "v.s.id.h v.h", "v.s.id.l.h v.l.h"]
+    "names",
+    [
+        "ind v v.s v.s.id",
+        "v.c v.c",
+        "c c",
+        "v.l ind.l",
+        "v.s.id.h v.h",
+        "v.s.id.l.h v.l.h",
+        "q q.s.id",
+        "q.s.id.l.h q.l.h",
+    ],
 )
 def test_the_compiled_update_is_the_one_by_layers(names, agents, dueling, double, made):
     told = {"agents": agents, "dueling": dueling, "double": double, "copy_every": 3}
@@ -109,7 +119,11 @@ def test_the_compiled_update_is_the_one_by_layers(names, agents, dueling, double
             torch.testing.assert_close(
                 fast.adam.gradients[name], array, rtol=1e-4, atol=1e-6, msg=name
             )
+        for name, array in plain.mixing_adam.gradients.items():
+            found = fast.mixing_adam.gradients[name]
+            torch.testing.assert_close(found, array, rtol=1e-4, atol=1e-6, msg=name)
     torch.testing.assert_close(fast.weights, plain.weights, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(fast.mixing, plain.mixing, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.skipif(bool(find_obstacle()), reason="numba is not installed")

@@ -88,7 +88,7 @@ class Learner:
         self._in_cache: InCache | None = None
         self._room: Ready | None = None
         self._old_room: Ready | None = None
-        if InCache.serves(teams.structure, self.weights):
+        if InCache.serves(self.weights):
             self._in_cache = InCache(self.teams, cfg, own=self.own)
             self._room, self._old_room = self._in_cache.room(), self._in_cache.room()
         inputs = teams.structure.inputs
@@ -143,9 +143,12 @@ class Learner:
     def update(self, block: Block, *, pace: float = 1.0) -> Tensor:
         """Take one step of all teams, learning rates times `pace`; return each one's loss, [K]."""
         if self._in_cache is not None:
-            into = self.adam.gradients
-            losses = self._in_cache.learn(self.ready(), self.ready_frozen(), block, into)
+            losses = self._in_cache.learn(
+                self.ready(), self.ready_frozen(), block, self.adam.gradients, mixing=self._mixers()
+            )
             self.adam.step(pace=pace)
+            if self.teams.structure.qmix:
+                self.mixing_adam.step(pace=pace)
         else:
             losses = self._update_by_layers(block, pace)
         self.updates += 1
@@ -155,6 +158,14 @@ class Learner:
             self.frozen_mixing.copy_(self.mixing)
         self.forget(frozen=copied)
         return losses.detach()
+
+    def _mixers(self) -> tuple[Arrays, Arrays, Arrays] | None:
+        """Return mixing networks, their older copies and room for gradients; None but for QMIX."""
+        structure = self.teams.structure
+        if not structure.qmix:
+            return None
+        own, older = (structure.mixing.views(x) for x in (self.mixing, self.frozen_mixing))
+        return own, older, self.mixing_adam.gradients
 
     def _update_by_layers(self, block: Block, pace: float) -> Tensor:
         """Take the step layer by layer, each one operation for the whole stack."""

@@ -5,7 +5,7 @@ K teams, d agents, L lanes, A actions, T steps, R windows; M lanes of a team.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,10 +19,21 @@ from tenfold.parts.nn.stack import Arrays
 from tenfold.rooms.vdn import learning_loops as loops
 from tenfold.rooms.vdn import slot_loops
 from tenfold.rooms.vdn.config import Learning
-from tenfold.rooms.vdn.model import Ready, Structure, Teams
+from tenfold.rooms.vdn.mixing_loops import Mixing, MixRoom
+from tenfold.rooms.vdn.model import MIXING, Ready, Teams
 
 if TYPE_CHECKING:
     from tenfold.rooms.vdn.learner import Block
+
+
+class _Rooms(NamedTuple):
+    """Room for one team's windows."""
+
+    space: loops.Space
+    kept: Kept
+    back: Room
+    mixed: MixRoom
+    returns: NDArray[np.float32]
 
 
 class InCache:
@@ -46,14 +57,16 @@ class InCache:
         self.own = np.ones((structure.lanes * structure.heads, structure.outputs), np.bool_)
         if own is not None and not structure.joint:
             self.own = own.numpy()
-        self._rooms: dict[tuple[int, int], tuple[loops.Space, Kept, Room]] = {}
+        self._rooms: dict[tuple[int, int], _Rooms] = {}
         self._found = weights_of(self.room())
+        # Of no team: this is how the loop knows that values are not mixed.
+        self._mixing = Mixing._make(np.empty((0, *size), np.float32) for size in [(0, 0), (0,)] * 5)
 
     @staticmethod
-    def serves(structure: Structure, weights: Tensor) -> bool:
-        """Return whether the loop knows a structure and can run on such weights."""
+    def serves(weights: Tensor) -> bool:
+        """Return whether the loop can run on such weights."""
         fits = weights.device.type == "cpu" and weights.dtype == torch.float32
-        return fits and not structure.qmix and not find_obstacle()
+        return fits and not find_obstacle()
 
     def room(self) -> Ready:
         """Return room for the weights of all lanes."""
@@ -76,7 +89,15 @@ class InCache:
         lanes = self.teams.slots.lanes.numpy()
         slot_loops.lay_out(_slots(arrays), lanes, self.roles, weights_of(out))
 
-    def learn(self, trained: Ready, frozen: Ready, block: Block, out: Arrays) -> Tensor:
+    def learn(
+        self,
+        trained: Ready,
+        frozen: Ready,
+        block: Block,
+        out: Arrays,
+        *,
+        mixing: tuple[Arrays, Arrays, Arrays] | None = None,
+    ) -> Tensor:
         """Write the gradients of all slots to `out` [S, *size], and return the losses, [K].
 
         Args:
@@ -84,13 +105,18 @@ class InCache:
             frozen: those of the older copy.
             block: windows.
             out: arrays of `Structure.layout`.
+            mixing: of QMIX the weights of mixing networks, those of the older copy, and where
+                their gradients are written, arrays of `Structure.mixing`.
         """
         structure, cfg = self.teams.structure, self.cfg
         losses = torch.empty(self.teams.count)
+        room = self._room_for(block)
+        own, copy, for_mixing = (self._mixing,) * 3 if mixing is None else map(_mixing_of, mixing)
         loops.learn(
-            weights_of(trained), weights_of(frozen), self._drawn(block), *self._room_for(block),
-            self.adds, structure.joint, structure.actions, cfg.double, np.float32(cfg.gamma),
-            np.float32(cfg.trace), self._found, losses.numpy(),
+            weights_of(trained), weights_of(frozen), self._drawn(block), room.space, room.kept,
+            room.back, self.adds, structure.joint, structure.actions, cfg.double,
+            np.float32(cfg.gamma), np.float32(cfg.trace), self._found, own, copy, room.mixed,
+            room.returns, for_mixing, losses.numpy(),
         )  # fmt: skip
         for array in out.values():
             array.zero_()
@@ -118,7 +144,7 @@ class InCache:
             cell=_array(block.state.cell),
         )
 
-    def _room_for(self, block: Block) -> tuple[loops.Space, Kept, Room]:
+    def _room_for(self, block: Block) -> _Rooms:
         """Return room for one team's windows, kept for the next update."""
         _, steps, rows, _ = block.action.shape
         found = self._rooms.get((steps, rows))
@@ -126,7 +152,7 @@ class InCache:
             found = self._rooms[steps, rows] = self._make_room(steps, rows)
         return found
 
-    def _make_room(self, steps: int, rows: int) -> tuple[loops.Space, Kept, Room]:
+    def _make_room(self, steps: int, rows: int) -> _Rooms:
         structure = self.teams.structure
         lanes, units, values = structure.lanes, structure.units, structure.heads * structure.outputs
         wide = structure.wide
@@ -163,7 +189,21 @@ class InCache:
             come=room(units),
             turned=room(4 * units, units),
         )
-        return space, kept, back
+        agents = structure.agents if structure.qmix else 0
+        mixed = MixRoom(
+            x=room(steps, rows, agents * structure.inputs),
+            own=room(steps, rows, agents),
+            first=room(steps, rows, agents * MIXING),
+            level=room(steps, rows, MIXING),
+            second=room(steps, rows, MIXING),
+            hidden=room(steps, rows, MIXING),
+            total=room(steps, rows),
+        )
+        return _Rooms(space, kept, back, mixed, room(steps, rows))
+
+
+def _mixing_of(arrays: Arrays) -> Mixing:
+    return Mixing._make(array.numpy() for array in arrays.values())
 
 
 def weights_of(ready: Ready) -> slot_loops.Weights:

@@ -4,7 +4,7 @@ All that an update does with one team, from the first layer of the frozen networ
 of the trained one's first layer, happens before the next team begins. What it needs meanwhile, some
 hundred kilobytes, stays in cache; as operations of their own on a whole stack, layers wrote and
 read megabytes, and a stack of few teams spent its time between operations. The plain twin, which
-also serves QMIX and GPUs, is `learner.Learner`.
+also serves GPUs, is `learner.Learner`.
 
 K teams, d agents, L lanes (of a team: d, or one if it is central), C choosers (d, or one that
 chooses jointly), A actions, O values of a chooser (A, or A^d), P values of a lane (all of its
@@ -25,6 +25,8 @@ from tenfold.parts.nn.blas import (
     multiply_turned,
 )
 from tenfold.parts.nn.lstm_loops import backward_lane, forward_lane
+from tenfold.rooms.vdn.mixing_loops import sum_rows
+from tenfold.rooms.vdn.scoring_loops import clear, score, score_mixed
 from tenfold.rooms.vdn.slot_loops import place_of
 
 F = np.float32
@@ -134,114 +136,6 @@ def _value(weights: Any, drawn: Any, space: Any, kept: Any, team: Any, steps: An
                     line[k] += bias[k]
 
 
-@within
-def _best(select: Any, values: Any, legal: Any) -> Any:
-    """Return the value of the best legal action, 0 if none is (`targets.bootstrap`).
-
-    Of values that are NaN only the first legal one counts; torch takes any.
-    """
-    best = -1
-    for action in range(len(legal)):
-        # Not >: the first legal action counts even if its value is NaN.
-        if legal[action] and (best < 0 or select[action] > select[best]):
-            best = action
-    return values[best] if best >= 0 else F(0.0)
-
-
-@within
-def _chosen(action: Any, chooser: Any, joint: bool, many: Any) -> Any:
-    """Return the number of a chooser's action, from those of all agents [d]."""
-    if not joint:
-        return action[chooser]
-    number, worth = 0, 1
-    for agent in range(len(action)):
-        number += action[agent] * worth
-        worth *= many
-    return number
-
-
-@within
-def _after(drawn: Any, space: Any, team: Any, t: Any, row: Any, chooser: Any, double: bool) -> Any:
-    """Return what one chooser's best action is worth after step `t`."""
-    legal = drawn.legal[
-        team if drawn.legal.shape[0] > 1 else 0,
-        t + 1 if drawn.legal.shape[1] > 1 else 0,
-        row if drawn.legal.shape[2] > 1 else 0,
-        chooser,
-    ]
-    lane, first = _where(space, chooser, len(legal))
-    values = space.frozen[lane, t + 1, row, first:]
-    value = _best(space.values[lane, t + 1, row, first:] if double else values, values, legal)
-    if drawn.alive.shape[0] > 0:
-        value *= drawn.alive[team, t + 1, row, chooser]
-    return value
-
-
-@within
-def _where(space: Any, chooser: Any, many: Any) -> Any:
-    """Return a chooser's lane in its team, and where its values begin among the lane's."""
-    if space.values.shape[0] > 1:
-        return chooser, 0
-    return 0, chooser * many
-
-
-@within
-def _score(
-    drawn: Any, space: Any, team: Any, adds: bool, joint: bool, actions: Any, double: bool,
-    gamma: Any, trace: Any,
-) -> Any:  # fmt: skip
-    """Return a team's loss, and write its gradient to `space.to_values`.
-
-    The forward-view return of each step is that of `parts.rl.targets.lambda_returns`.
-    """
-    steps, rows = drawn.reward.shape[1:3]
-    choosers, outputs = drawn.legal.shape[3:]
-    zero, loss, count = F(0.0), 0.0, 0.0
-    for lane in range(space.to_values.shape[0]):
-        for t in range(steps):
-            for row in range(rows):
-                line = space.to_values[lane, t, row]
-                for k in range(len(line)):
-                    line[k] = zero
-    for t in range(steps):
-        for row in range(rows):
-            count += drawn.valid[team, t, row]
-    share = F(1.0 / max(count, 1.0))
-    # One error for all who add, or one for each.
-    for group in range(1 if adds else choosers):
-        begin, end = (0, choosers) if adds else (group, group + 1)
-        for row in range(rows):
-            ahead = zero
-            for back in range(steps):
-                t = steps - 1 - back
-                value = zero
-                for chooser in range(begin, end):
-                    value += _after(drawn, space, team, t, row, chooser, double)
-                if back > 0 and not drawn.cut[team, t, row]:
-                    value = (F(1.0) - trace) * value + trace * ahead
-                ahead = drawn.reward[team, t, row]
-                if not drawn.terminated[team, t, row]:
-                    ahead += gamma * value
-                error = -ahead
-                for chooser in range(begin, end):
-                    lane, first = _where(space, chooser, outputs)
-                    taken = first + _chosen(drawn.action[team, t, row], chooser, joint, actions)
-                    own = space.values[lane, t, row, taken]
-                    if drawn.alive.shape[0] > 0:
-                        own *= drawn.alive[team, t, row, chooser]
-                    error += own
-                weight = share * drawn.valid[team, t, row]
-                loss += error * error * weight
-                for chooser in range(begin, end):
-                    lane, first = _where(space, chooser, outputs)
-                    taken = first + _chosen(drawn.action[team, t, row], chooser, joint, actions)
-                    slope = F(2.0) * error * weight
-                    if drawn.alive.shape[0] > 0:
-                        slope *= drawn.alive[team, t, row, chooser]
-                    space.to_values[lane, t, row, taken] = slope
-    return loss
-
-
 @bare
 def _go_back(weights: Any, drawn: Any, space: Any, kept: Any, room: Any, team: Any,
              found: Any) -> None:  # fmt: skip
@@ -257,7 +151,7 @@ def _go_back(weights: Any, drawn: Any, space: Any, kept: Any, room: Any, team: A
                         line[k] = zero
     for own in range(lanes):
         lane, to_values = team * lanes + own, space.to_values[own]
-        _sum_rows(to_values, found.head_bias[lane])
+        sum_rows(to_values, found.head_bias[lane])
         multiply_over_rows(space.read[own, :steps], to_values, found.head[lane])
         if many == 1:
             multiply_turned(to_values, weights.head[lane], space.to_shown[own])
@@ -313,21 +207,11 @@ def _gather_slopes(space: Any, agent: Any, steps: Any, total: Any) -> None:
                 total[k] += goal[k]
 
 
-@within
-def _sum_rows(array: Any, out: Any) -> None:
-    for k in range(len(out)):
-        out[k] = F(0.0)
-    for t in range(array.shape[0]):
-        for row in range(array.shape[1]):
-            line = array[t, row]
-            for k in range(len(out)):
-                out[k] += line[k]
-
-
 @bare
 def learn(
     trained: Any, frozen: Any, drawn: Any, space: Any, kept: Any, room: Any, adds: Any,
-    joint: bool, actions: Whole, double: bool, gamma: Any, trace: Any, found: Any, losses: Any,
+    joint: bool, actions: Whole, double: bool, gamma: Any, trace: Any, found: Any, mixing: Any,
+    frozen_mixing: Any, mixed: Any, returns: Any, for_mixing: Any, losses: Any,
 ) -> None:  # fmt: skip
     """Write the losses of all teams and the gradients of all lanes.
 
@@ -345,6 +229,11 @@ def learn(
         gamma: discount of a step.
         trace: lambda.
         found: `Weights`, gradients, are written.
+        mixing: `mixing_loops.Mixing` that learns, of 0 teams without QMIX.
+        frozen_mixing: its older copy.
+        mixed: `mixing_loops.MixRoom`.
+        returns: room, [T, R].
+        for_mixing: `mixing_loops.Mixing`, gradients, are written.
         losses: mean squared errors (`method.team_loss`), [K], are written.
     """
     teams, steps = drawn.reward.shape[:2]
@@ -353,7 +242,14 @@ def learn(
     for team in range(teams):
         _value(frozen, drawn, space, kept, team, steps + 1, space.frozen, False)
         _value(trained, drawn, space, kept, team, taken, space.values, True)
-        losses[team] = _score(
-            drawn, space, team, adds[team], joint, actions, double, gamma, trace
-        )  # fmt: skip
+        clear(space.to_values)
+        if len(mixing.first) > 0:
+            losses[team] = score_mixed(
+                drawn, space, team, double, gamma, trace, mixing, frozen_mixing, mixed, returns,
+                for_mixing,
+            )  # fmt: skip
+        else:
+            losses[team] = score(
+                drawn, space, team, adds[team], joint, actions, double, gamma, trace
+            )  # fmt: skip
         _go_back(trained, drawn, space, kept, room, team, found)
