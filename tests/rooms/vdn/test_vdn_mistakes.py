@@ -78,6 +78,12 @@ class Silent(Relay):
         return seen, *told
 
 
+class Forgetful(Relay):
+    def step(self, actions):
+        seen, paid, *told = super().step(actions)
+        return seen, {name: value for name, value in paid.items() if name != "worker"}, *told
+
+
 class Spaceless:
     possible_agents = ("a", "b")
 
@@ -101,6 +107,7 @@ class Blind(Relay):
             r"step of the environment mine raised ValueError: motor on fire .* \(line \d+ of ",
         ),
         (Silent, "mine gives no observation of 'worker', which has not ended"),
+        (Forgetful, "mine gives no reward of 'worker', which took an action; give one of every"),
         (Spaceless, "Spaceless does not say what observations its agents have"),
         (Priceless, "the reward of scout in mine is nan in window 1 of training"),
         (Blind, "the observation of scout in mine is inf in window 1"),
@@ -109,6 +116,21 @@ class Blind(Relay):
 def test_faults_of_an_environment_are_told_as_its_own(env, told):
     with pytest.raises(TenfoldError, match=told):
         train_on(env)
+
+
+def test_a_function_that_cannot_make_its_environment_is_told(tmp_path):
+    (tmp_path / "mine.py").write_text("def make():\n    import nosuchmodule\n")
+    told = r"the function of the environment .*mine.py:make raised ModuleNotFoundError.*line 2"
+    with pytest.raises(TenfoldError, match=told):
+        tasks.open_task(f"{tmp_path}/mine.py:make", copies=1, seeds=(0,))
+
+
+def test_words_of_others_name_architectures_too():
+    assert [arch_of(name).name for name in ("vdn", "VDN.s.id", "qmix.s", "iql")] == [
+        "v", "v.s.id", "q.s", "ind"
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match=r"'di' in the architecture 'v.di' has no meaning"):
+        arch_of("v.di")
 
 
 def test_rewards_that_are_no_numbers_are_refused_before_they_seem_to_compete():

@@ -11,24 +11,31 @@ Teams of equal structure train as one stack; results do not depend on how they a
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from tenfold.engine import device
 from tenfold.engine.config import Json
 from tenfold.engine.progress import Progress
-from tenfold.engine.run import Run
+from tenfold.engine.run import Options, Run
 from tenfold.engine.tasks import map_tasks
 from tenfold.rooms.vdn import eval, tasks
-from tenfold.rooms.vdn.compare_config import Compare
-from tenfold.rooms.vdn.config import Arch, arch_of
+from tenfold.rooms.vdn.compare_config import SCHEMA, Compare
+from tenfold.rooms.vdn.config import Arch, Train, arch_of
+from tenfold.rooms.vdn.files import TEAMS_FOLDER, save_teams
 from tenfold.rooms.vdn.trainer import Trainer
 
 LAST = 0.1
 """Share of training whose mean is the final value."""
+STACKS = "stacks"
+"""Folder of a run with the runs of stacks that are not finished."""
 TEST_STEPS = 1_000
 """Steps of each copy in test play."""
 
@@ -41,6 +48,11 @@ class Stack:
     task: str
     teams: tuple[tuple[str, int], ...]
     """Architecture and seed of each."""
+    path: str = ""
+    """Directory of the stack's own run, from which it goes on."""
+    out: str = ""
+    """Folder of the trained teams."""
+    options: Options = field(default_factory=Options)
 
 
 def compare_run(cfg: Compare, *, run: Run) -> Run:
@@ -80,6 +92,16 @@ def train_all(cfg: Compare, run: Run) -> None:
             "updates": f"{cfg.updates:,} of each team, {teams * cfg.updates:,} in all",
         }
     )
+    own = run.path / STACKS
+    stacks = {
+        key: replace(
+            stack,
+            path=str((own / key).absolute()),
+            out=str((run.out / TEAMS_FOLDER).absolute()),
+            options=replace(run.options, quiet=True, stop_after=0),
+        )
+        for key, stack in stacks.items()
+    }
     found: dict[str, Json] = {}
     done = map_tasks(
         train_stack, stacks, workers=cfg.workers, out=run.out / "stacks", threads=1,
@@ -88,6 +110,8 @@ def train_all(cfg: Compare, run: Run) -> None:
     with Progress("stacks", len(stacks), quiet=run.options.quiet) as progress:
         for key, told in done:
             found[key] = told
+            # Its result is kept, so that the replays in its checkpoints are no longer needed.
+            shutil.rmtree(own / key, ignore_errors=True)
             progress.update(len(found))
     rows = [row for key in planned for row in found[key]["teams"]]
     run.write_json("compare.json", conclude(cfg, rows))
@@ -102,7 +126,7 @@ def plan_stacks(cfg: Compare) -> Iterator[tuple[str, Stack]]:
             own += [(name, seed) for seed in cfg.seeds]
         for family, teams in groups.items():
             for start in range(0, len(teams), cfg.stack):
-                key = f"{task.replace('/', '-').replace(':', '-')}+{family}+{start}"
+                key = f"{_as_file(task)}+{family}+{start}"
                 some = tuple(teams[start : start + cfg.stack])
                 yield key, Stack(cfg=cfg, task=task, teams=some)
 
@@ -115,26 +139,64 @@ def _family(arch: Arch) -> str:
     return ".".join(["agents", *words])
 
 
+class Course:
+    """A stack that trains, and what it earned in each window; Checkpointable."""
+
+    def __init__(self, stack: Stack) -> None:
+        cfg = stack.cfg
+        compute = device.choose(cfg.device, threads=1)
+        device.apply(compute)
+        archs = [arch_of(name) for name, _ in stack.teams]
+        seeds = [seed for _, seed in stack.teams]
+        batch = tasks.open_task(stack.task, copies=cfg.copies, seeds=seeds, episode=cfg.episode)
+        self.trainer = Trainer(
+            batch, archs, cfg.learning, seeds=seeds, updates=cfg.updates,
+            updates_per_window=cfg.updates_per_window, device=compute.device,
+        )  # fmt: skip
+        waiting = -(-cfg.learning.warm_up // cfg.copies)
+        self.windows = waiting + -(-cfg.updates // cfg.updates_per_window)
+        self.rewards = np.zeros((self.windows, len(seeds)))
+        self.events = np.zeros((self.windows, len(seeds), len(batch.spec.agents)))
+
+    def step(self) -> None:
+        """Play a window and learn."""
+        number = self.trainer.windows
+        told = self.trainer.step()
+        self.rewards[number] = told["reward"].sum(axis=1)
+        self.events[number] = told["events"].sum(axis=2)
+
+    def state(self) -> tuple[dict[str, Tensor], Json]:
+        """Return everything that later steps depend on, and what was earned so far."""
+        tensors, values = self.trainer.state()
+        earned = {"rewards": self.rewards, "events": self.events}
+        return tensors | {k: torch.from_numpy(v.copy()) for k, v in earned.items()}, values
+
+    def load_state(self, tensors: Mapping[str, Tensor], values: Json) -> None:
+        """Take over what `state` returned."""
+        own = {"rewards": self.rewards, "events": self.events}
+        self.trainer.load_state({k: v for k, v in tensors.items() if k not in own}, values)
+        for name, array in own.items():
+            array[:] = tensors[name].numpy()
+
+
 def train_stack(stack: Stack) -> Json:
-    """Train the teams of a stack and return their curves and figures."""
-    cfg = stack.cfg
-    compute = device.choose(cfg.device, threads=1)
-    device.apply(compute)
-    archs = [arch_of(name) for name, _ in stack.teams]
+    """Train the teams of a stack in a run of its own and return their curves and figures.
+
+    Raises:
+        RunStopped: if a stop was asked for; the state is saved.
+    """
+    cfg, course = stack.cfg, Course(stack)
+    with _run_of(stack) as run:
+        for _ in run.steps(course.windows, course):
+            course.step()
+        for name in dict.fromkeys(name for name, _ in stack.teams):
+            which = [team for team, (other, _) in enumerate(stack.teams) if other == name]
+            own = tuple(stack.teams[team][1] for team in which)
+            told = Train(env=stack.task, arch=name, seeds=own, episode=cfg.episode)
+            save_teams(Path(stack.out) / _file_of(stack, name, own), told, course.trainer, which)
     seeds = [seed for _, seed in stack.teams]
-    batch = tasks.open_task(stack.task, copies=cfg.copies, seeds=seeds, episode=cfg.episode)
-    trainer = Trainer(
-        batch, archs, cfg.learning, seeds=seeds, updates=cfg.updates,
-        updates_per_window=cfg.updates_per_window, device=compute.device,
-    )  # fmt: skip
-    waiting = -(-cfg.learning.warm_up // cfg.copies)
-    windows = waiting + -(-cfg.updates // cfg.updates_per_window)
-    rewards = np.zeros((windows, len(seeds)))
-    events = np.zeros((windows, len(seeds), len(batch.spec.agents)))
-    for number in range(windows):
-        told = trainer.step()
-        rewards[number] = told["reward"].sum(axis=1)
-        events[number] = told["events"].sum(axis=2)
+    trainer, windows = course.trainer, course.windows
+    rewards, events = course.rewards, course.events
     tested = eval.play(
         trainer.learner,
         tasks.open_task(
@@ -168,6 +230,28 @@ def train_stack(stack: Stack) -> Json:
             }
         )
     return {"teams": rows, "steps": trainer.team_steps, "windows": windows}
+
+
+def _run_of(stack: Stack) -> Run:
+    path = Path(stack.path)
+    own = replace(stack.cfg, workers=1)
+    if (path / "config.json").exists():
+        return Run.resume(path, own, options=stack.options)
+    return Run.create(
+        own, room="vdn", verb="compare", seed=own.seeds[0], schema=SCHEMA, options=stack.options,
+        path=path,
+    )  # fmt: skip
+
+
+def _file_of(stack: Stack, name: str, seeds: Sequence[int]) -> str:
+    """Return the name of a file of teams; with the seeds if the others are in another stack."""
+    whole = len(seeds) == len(stack.cfg.seeds)
+    seen = "" if whole else "+" + "_".join(map(str, seeds))
+    return f"{_as_file(stack.task)}+{name}{seen}.safetensors"
+
+
+def _as_file(task: str) -> str:
+    return task.replace("/", "-").replace(":", "-")
 
 
 def conclude(cfg: Compare, rows: Sequence[Json]) -> Json:

@@ -15,6 +15,8 @@ MOST_JOINT = 4_096
 """Joint actions of a combinatorial agent, at most."""
 
 Mixer = Literal["sum", "none", "joint", "qmix"]
+ALSO = {"vdn": "v", "qmix": "q", "iql": "ind"}
+"""What others call these words."""
 
 NAMES = {
     "ind": "Ind.", "ind.s": "Ind.+S.", "v": "V.", "v.s": "V.+S.", "v.s.id": "V.+S.+Id",
@@ -91,13 +93,15 @@ def arch_of(name: str) -> Arch:
     Raises:
         ValueError: if a word of it has no meaning, naming it and those that have.
     """
-    words = [word for word in name.lower().replace("+", ".").replace("-", ".").split(".") if word]
+    given = name.lower().replace("+", ".").replace("-", ".").split(".")
+    words = [ALSO.get(word, word) for word in given if word]
     known = ("ind", "v", "q", "c", "s", "id", "l", "h")
     for word in words:
         if word not in known:
             raise ValueError(
                 f"{word!r} in the architecture {name!r} has no meaning; put one together from "
-                f"{', '.join(known)}, such as {', '.join(PAPER)}"
+                f"{', '.join(known)} (independent, values added, QMIX, central, shared weights, "
+                f"role, channels low and high), such as {', '.join(PAPER)}"
             )
     if not {"ind", "v", "q", "c"} & set(words):
         raise ValueError(f"the architecture {name!r} does not begin with ind, v, q or c")

@@ -7,6 +7,7 @@ networks of QMIX have names that begin with `mixing/`.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from tenfold.rooms.vdn.trainer import Trainer
 
 KEY = "tenfold.vdn"
 SCHEMA = 1
+TEAMS_FOLDER = "teams"
+"""Name of the folder in a comparison's out/ folder, with a file for each architecture and task."""
 TEAMS = "teams.safetensors"
 """Name of the file in a run's out/ folder."""
 
@@ -103,17 +106,30 @@ class Saved:
         return made
 
 
-def save_teams(path: Path, cfg: Train, trainer: Trainer) -> None:
-    """Write the trained weights of all teams."""
+def save_teams(
+    path: Path, cfg: Train, trainer: Trainer, which: Sequence[int] | None = None
+) -> None:
+    """Write the trained weights of teams.
+
+    Args:
+        path: of the file.
+        cfg: says of which task, architecture and seeds they are.
+        trainer: that has them.
+        which: numbers of the teams; None: all.
+    """
     learner, spec = trainer.learner, trainer.batch.spec
     layout, mixing = learner.teams.structure.layout, learner.teams.structure.mixing
-    arrays = layout.views(learner.weights)
-    tensors = {name: array.detach().cpu().contiguous() for name, array in arrays.items()}
+    own = list(range(learner.teams.count)) if which is None else list(which)
+    slots = [s for s, team in enumerate(learner.teams.slots.groups.tolist()) if team in own]
+
+    def chosen(array: Tensor, numbers: list[int]) -> Tensor:
+        return array.detach()[numbers].cpu().contiguous()
+
+    tensors = {name: chosen(array, slots) for name, array in layout.views(learner.weights).items()}
     tensors |= {
-        f"mixing/{name}": array.detach().cpu().contiguous()
-        for name, array in mixing.views(learner.mixing).items()
+        f"mixing/{name}": chosen(array, own) for name, array in mixing.views(learner.mixing).items()
     }
-    tensors |= {f"seen/{k}": v.cpu() for k, v in _seen(learner).items()}
+    tensors |= {f"seen/{k}": chosen(v, own) for k, v in _seen(learner).items()}
     write_bytes(path, save(tensors, metadata={KEY: json.dumps(_told(cfg, learner, spec))}))
 
 
@@ -145,6 +161,12 @@ def load_teams(path: str | Path) -> Saved:
     """
     place = Path(path)
     file = place / "out" / TEAMS if place.is_dir() else place
+    several = sorted((place / "out" / TEAMS_FOLDER).glob("*.safetensors"))
+    if several:
+        raise TenfoldError(
+            f"{place} is a comparison with {len(several)} files of teams; name one of them, such "
+            f"as {several[0]}"
+        )
     if place.is_dir() and (place / "config.json").exists() and not file.exists():
         raise TenfoldError(
             f"{place} is a run without trained teams: it is not finished, or trains none; go on "

@@ -110,10 +110,12 @@ def additive_fit(payoff: NDArray[np.float64], weight: NDArray[np.float64]) -> ND
 
 MOST_STATES = 4_000
 """States that a table holds; with more of them the test cannot tell."""
-VISITS = 4
+VISITS = 16
 """Mean visits of a state and joint action below which a table is too thin to tell."""
 ROUNDS = 300
 """Sweeps of value iteration."""
+LOOKS = " (for agents that go by what all see now; what has to be remembered is not tested)"
+"""What verdicts on tasks of several steps rest on."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -163,8 +165,8 @@ class Found:
         if not self.can_tell:
             return f"{told}; play meets too many states too seldom for this test to tell"
         if self.enough:
-            return f"{told}; an additive value is enough here"
-        return f"{told}; an additive value is not enough: try the qmix mixer (q.s.id) or c"
+            return f"{told}; an additive value is enough here{LOOKS}"
+        return f"{told}; an additive value is not enough: try the qmix mixer (q.s.id) or c{LOOKS}"
 
 
 def probe_task(batch: EnvBatch, *, steps: int, gamma: float, seed: int = 0) -> Found:

@@ -27,7 +27,7 @@ from tenfold.engine import rng
 from tenfold.engine.errors import TenfoldError, require, unknown_name
 from tenfold.engine.own_code import load_function
 from tenfold.parts.rl.adapters.array_batch import ArrayBatch
-from tenfold.parts.rl.adapters.copies import Copies, Copy
+from tenfold.parts.rl.adapters.copies import Copies, Copy, blaming
 from tenfold.parts.rl.adapters.gym_batch import GymCopy
 from tenfold.parts.rl.adapters.parallel_batch import ParallelCopy
 from tenfold.parts.rl.batch import EnvBatch
@@ -73,8 +73,10 @@ def open_environment(
     takes = _arguments(make) if _split(name)[0].endswith(".py") else frozenset()
     if "copies" in takes:
         own = {"seeds": [s % SEEDS for s in seeds]} if "seeds" in takes else {}
-        return as_batch(make(copies=len(seeds), **own, **given), name=name)
-    made = [make(**({"seed": s % SEEDS} if "seed" in takes else {}), **given) for s in seeds]
+        with blaming(name, "the function"):
+            return as_batch(make(copies=len(seeds), **own, **given), name=name)
+    with blaming(name, "the function"):
+        made = [make(**({"seed": s % SEEDS} if "seed" in takes else {}), **given) for s in seeds]
     singles = [as_copy(env, name=name) for env in made]
     return Copies(singles, name=name, seeds=seeds, time_limit=time_limit)
 

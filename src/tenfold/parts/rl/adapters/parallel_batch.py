@@ -74,7 +74,7 @@ class ParallelCopy:
         """Take actions, one an agent; only those of agents that are alive are passed on.
 
         Raises:
-            TenfoldError: if an agent appears that was not there before.
+            TenfoldError: if an agent appears that was not there before, or gets no reward.
         """
         given = {
             name: action
@@ -95,6 +95,12 @@ class ParallelCopy:
                 f"agent {came[0]!r} of {self.name} appears during an episode, which teams of a "
                 "fixed size cannot follow; choose a version in which all agents are there from "
                 "the first step on"
+            )
+        unpaid = [name for name in given if name not in rewards]
+        if unpaid:
+            raise TenfoldError(
+                f"step of {self.name} gives no reward of {unpaid[0]!r}, which took an action; give "
+                "one of every agent that acts, 0 if it earns nothing"
             )
         self._there = set(self.env.agents)
         over, cut = self._flags(terminations), self._flags(truncations)
