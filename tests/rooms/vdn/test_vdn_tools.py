@@ -9,7 +9,7 @@ import torch
 
 from tenfold.cli import main
 from tenfold.engine.errors import TenfoldError
-from tenfold.engine.run import Options
+from tenfold.engine.run import Options, RunStopped
 from tenfold.parts.rl import rollout
 from tenfold.rooms.vdn import config, eval, probe, tasks
 from tenfold.rooms.vdn.acting import Actor
@@ -20,8 +20,8 @@ from tenfold.rooms.vdn.files import load_teams
 from tenfold.rooms.vdn.games.batch import GameBatch
 from tenfold.rooms.vdn.games.maps import GameMap
 from tenfold.rooms.vdn.matrix import MATRIX, TwoStepBatch
-from tenfold.rooms.vdn.run import start, train
-from tenfold.rooms.vdn.tools import agents_of
+from tenfold.rooms.vdn.run import resume, start, train
+from tenfold.rooms.vdn.tools import agents_of, open_for
 from tenfold.rooms.vdn.trainer import Trainer
 
 pytest.importorskip("numba")
@@ -35,6 +35,26 @@ def finished(tmp_path_factory):
         cfg = config.Train(**{**vars(config.tiny()), "arch": arch, "episode": 40})
         runs[arch] = train(cfg, options=Options(quiet=True, runs=str(root)))
     return runs
+
+
+# Text maps
+
+
+def test_a_run_keeps_the_map_that_it_began_with(tmp_path):
+    file = tmp_path / "yard.txt"
+    file.write_text("S...\nD..P\nS...\n")
+    cfg = config.Train(**{**vars(config.tiny()), "env": f"fetch:{file}"})
+    with pytest.raises(RunStopped):
+        train(cfg, options=Options(quiet=True, stop_after=2, runs=str(tmp_path)))
+    (path,) = tmp_path.glob("vdn/*")
+    file.write_text("S....\nD...P\nS....\n")
+    with pytest.raises(TenfoldError, match=r"the map is not the one .* lies in .*map\.txt; put"):
+        resume(path, options=Options(quiet=True))
+    file.write_text((path / "out" / "map.txt").read_text())
+    resume(path, options=Options(quiet=True))
+    file.unlink()
+    batch = open_for(load_teams(path), "", copies=2, seeds=(0,) * len(cfg.seeds))
+    assert batch.game_map.rows == ("S...", "D..P", "S...")
 
 
 # Files and agents that act alone

@@ -20,10 +20,11 @@ from torch import Tensor
 from tenfold.engine.config import Json
 from tenfold.engine.errors import TenfoldError
 from tenfold.engine.files import write_bytes
-from tenfold.parts.rl.batch import BatchSpec
+from tenfold.parts.rl.batch import EnvBatch
 from tenfold.rooms.vdn.config import Train, arch_of
 from tenfold.rooms.vdn.learner import Learner
 from tenfold.rooms.vdn.model import Structure, Teams
+from tenfold.rooms.vdn.tasks import map_of
 from tenfold.rooms.vdn.trainer import Trainer
 
 KEY = "tenfold.vdn"
@@ -57,6 +58,8 @@ class Saved:
     """Of observations."""
     episode: int
     """Steps of an episode of the room's own tasks."""
+    rows: str
+    """Of the map, if the task is a text file."""
     arrays: dict[str, Tensor]
     """Of all slots."""
     mixing: dict[str, Tensor]
@@ -117,7 +120,7 @@ def save_teams(
         trainer: that has them.
         which: numbers of the teams; None: all.
     """
-    learner, spec = trainer.learner, trainer.batch.spec
+    learner = trainer.learner
     layout, mixing = learner.teams.structure.layout, learner.teams.structure.mixing
     own = list(range(learner.teams.count)) if which is None else list(which)
     slots = [s for s, team in enumerate(learner.teams.slots.groups.tolist()) if team in own]
@@ -130,14 +133,15 @@ def save_teams(
         f"mixing/{name}": chosen(array, own) for name, array in mixing.views(learner.mixing).items()
     }
     tensors |= {f"seen/{k}": chosen(v, own) for k, v in _seen(learner).items()}
-    write_bytes(path, save(tensors, metadata={KEY: json.dumps(_told(cfg, learner, spec))}))
+    write_bytes(path, save(tensors, metadata={KEY: json.dumps(_told(cfg, learner, trainer.batch))}))
 
 
 def _seen(learner: Learner) -> dict[str, Tensor]:
     return {"shift": learner.shift, "factor": learner.factor}
 
 
-def _told(cfg: Train, learner: Learner, spec: BatchSpec) -> Json:
+def _told(cfg: Train, learner: Learner, batch: EnvBatch) -> Json:
+    spec = batch.spec
     return {
         "schema": SCHEMA,
         "env": cfg.env,
@@ -150,6 +154,7 @@ def _told(cfg: Train, learner: Learner, spec: BatchSpec) -> Json:
         "sizes": list(spec.sizes),
         "dtype": spec.dtype,
         "episode": cfg.episode,
+        "map": map_of(cfg.env, batch),
     }
 
 
@@ -188,6 +193,7 @@ def load_teams(path: str | Path) -> Saved:
         sizes=tuple(told["sizes"]),
         dtype=told["dtype"],
         episode=told["episode"],
+        rows=told.get("map", ""),
         arrays={k: v for k, v in tensors.items() if "/" not in k},
         mixing={k.removeprefix("mixing/"): v for k, v in tensors.items() if "mixing/" in k},
         shift=tensors["seen/shift"],

@@ -12,6 +12,8 @@ import numpy as np
 
 from tenfold.engine import device
 from tenfold.engine.config import encode
+from tenfold.engine.errors import TenfoldError
+from tenfold.engine.files import write_text
 from tenfold.engine.run import Options, Run, decode_saved
 from tenfold.rooms.vdn import config, tasks
 from tenfold.rooms.vdn.config import arch_of
@@ -21,6 +23,8 @@ from tenfold.rooms.vdn.trainer import Trainer
 
 TEAMS = "teams.safetensors"
 """What a finished run has in its out/ folder."""
+MAP = "map.txt"
+"""What a run on a text map has there from its beginning."""
 
 
 def train(
@@ -57,6 +61,7 @@ def train(
         )
     with run:
         device.apply(device.choose(cfg.device, threads=cfg.threads))
+        _hold_map(run.out / MAP, tasks.map_of(cfg.env, trainer.batch))
         run.introduce(facts(cfg, trainer))
         warning = tasks.find_competition_of(cfg.env, seed=cfg.seeds[0], trusted=trusted)
         if warning:
@@ -94,6 +99,21 @@ def start(cfg: config.Train, *, trusted: bool = True) -> Trainer:
 
         load_teams(cfg.init).give(trainer.learner)
     return trainer
+
+
+def _hold_map(path: Path, rows: str) -> None:
+    """Keep the map that a run began with.
+
+    Raises:
+        TenfoldError: if it is another one now, on which the run cannot go on as it began.
+    """
+    if rows and not path.exists():
+        write_text(path, rows + "\n")
+    if rows and path.read_text(encoding="utf-8") != rows + "\n":
+        raise TenfoldError(
+            f"the map is not the one that this run began with, which lies in {path}; put that "
+            "back to go on, or train on the new one by a run of its own"
+        )
 
 
 class Curve:

@@ -34,7 +34,13 @@ TRIED = 64
 
 
 def open_task(
-    name: str, *, copies: int, seeds: Sequence[int], episode: int = 0, trusted: bool = True
+    name: str,
+    *,
+    copies: int,
+    seeds: Sequence[int],
+    episode: int = 0,
+    trusted: bool = True,
+    rows: str = "",
 ) -> EnvBatch:
     """Open a task for several teams.
 
@@ -44,6 +50,7 @@ def open_task(
         seeds: of each team; what happens in its copies depends on nothing else.
         episode: steps after which an episode is cut; 0: as the task has it.
         trusted: whether a file of code may be run.
+        rows: of the map where the name is that of a text file; empty: those in the file.
 
     Raises:
         TenfoldError: if there is no such task, or it cannot be opened.
@@ -54,7 +61,7 @@ def open_task(
         return ForagingBatch(find_foraging(name), copies=copies * len(seeds), seed=tuple(seeds))
     if name.startswith("spread/"):
         return SpreadBatch(find_spread(name), copies=copies * len(seeds), seed=tuple(seeds))
-    found = find_map(name)
+    found = find_map(name, rows=rows)
     if found is not None:
         return GameBatch(
             found, copies=copies * len(seeds), seed=tuple(seeds), limit_steps=episode or 5_000
@@ -79,8 +86,19 @@ def known_tasks() -> list[str]:
     ]  # fmt: skip
 
 
-def find_map(name: str) -> GameMap | None:
+def map_of(name: str, batch: EnvBatch) -> str:
+    """Return the rows of the map that a task was opened with; empty if it is from no text file."""
+    if isinstance(batch, GameBatch) and name.partition(":")[0] in GAMES:
+        return "\n".join(batch.game_map.rows)
+    return ""
+
+
+def find_map(name: str, *, rows: str = "") -> GameMap | None:
     """Return the map of a game's task or of a text file; `None` if the name is of another kind.
+
+    Args:
+        name: of the task.
+        rows: of the map, in place of those in the file.
 
     Raises:
         TenfoldError: if the map is not there or cannot be played.
@@ -89,6 +107,8 @@ def find_map(name: str) -> GameMap | None:
     game = next((game for game in GAMES if game == word), None)
     if game is not None and file:
         path = Path(file)
+        if rows:
+            return GameMap.from_text(rows, game, name=path.stem)
         if not path.is_file():
             raise TenfoldError(
                 f"there is no map {file} (from {Path.cwd()}); write {game}:FILE with a text file "

@@ -51,8 +51,9 @@ def open_for(saved: Saved, env: str, *, copies: int, seeds: Sequence[int]) -> En
         TenfoldError: if it cannot be opened, or the teams do not fit it.
     """
     batch = tasks.open_task(
-        env or saved.env, copies=copies, seeds=seeds, episode=saved.episode, trusted=bool(env)
-    )
+        env or saved.env, copies=copies, seeds=seeds, episode=saved.episode, trusted=bool(env),
+        rows="" if env else saved.rows,
+    )  # fmt: skip
     spec = batch.spec
     for what, own, theirs in (
         ("agents", len(saved.agents), len(spec.agents)),

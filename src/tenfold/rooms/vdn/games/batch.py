@@ -89,6 +89,7 @@ class GameBatch:
         Raises:
             TenfoldError: if a number is out of its range.
         """
+        self.game_map = game_map
         _check_range("copies", copies, 1, None)
         _check_range("limit_steps", limit_steps, 1, 2**31 - 1)
         _check_range("spawn_heading", spawn_heading or 0, 0, 3)
