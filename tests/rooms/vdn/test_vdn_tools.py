@@ -146,7 +146,9 @@ def test_an_explanation_names_contributions_and_laziness(finished, tmp_path, cap
     teams = json.loads(capsys.readouterr().out)["teams"]
     assert len(teams) == 2
     assert all(team["lazy"] in ("yes", "no", "undecided", "earns nothing") for team in teams)
-    assert all(team["contributions"] for team in teams)
+    parts = [value for team in teams for key, value in team.items() if key.startswith("part_of_")]
+    assert len(parts) == 2 * len(teams)
+    assert all(part is None or isinstance(part, float) for part in parts)
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
 
 

@@ -201,14 +201,16 @@ def explain_teams(cfg: told.Explain, *, runs: str = "") -> Json:
     write_page(Path(cfg.html), page)
     return {
         "html": cfg.html,
-        "teams": [_in_short(*pair) for pair in zip(saved.seeds, found, strict=True)],
+        "teams": [
+            _in_short(seed, row, saved.agents) for seed, row in zip(saved.seeds, found, strict=True)
+        ],
     }
 
 
-def _in_short(seed: int, row: Json) -> Json:
-    """Return one team's row as it is printed."""
+def _in_short(seed: int, row: Json, agents: Sequence[str]) -> Json:
+    """Return one team's row as it is printed, each agent's part as a share of the reward."""
     reward = row["reward_per_100_steps"]
-    shares = [one and one["estimate"] for one in row["contribution"]]
+    parts = zip(agents, row["contribution"], strict=True)
     return {
         "seed": seed,
         "reward_per_100_steps": reward["estimate"],
@@ -217,7 +219,7 @@ def _in_short(seed: int, row: Json) -> Json:
         "episodes": len(row["returns"]),
         "return": float(np.mean(row["returns"])) if row["returns"] else None,
         "busiest_share": row["busiest_share"],
-        "contributions": _percent(shares),
+        **{f"part_of_{name}": one and one["estimate"] for name, one in parts},
         "lazy": row["lazy"],
     }
 
