@@ -138,6 +138,16 @@ def test_the_compiled_update_knows_what_each_agent_can_do(names):
     torch.testing.assert_close(fast.weights, plain.weights, rtol=1e-4, atol=1e-5)
 
 
+def test_a_learner_says_which_way_it_computes(monkeypatch):
+    monkeypatch.setattr("tenfold.rooms.vdn.learning.find_obstacle", lambda: "numba is missing")
+    monkeypatch.setattr("tenfold.rooms.vdn.learner.find_obstacle", lambda: "numba is missing")
+    learner = learner_of(["v.s"])
+    assert learner.way == "layer by layer: numba is missing"
+    learner.update(block(learner.teams))
+    monkeypatch.undo()
+    assert bool(find_obstacle()) or learner_of(["v.s"]).way == "compiled loops"
+
+
 @pytest.mark.parametrize("name", ["ind", "v.s.id.l.h", "v.c", "c", "q.s.id"])
 def test_what_was_saved_goes_on_as_if_nothing_had_happened(name):
     whole, again = learner_of([name, name], copy_every=3), learner_of([name, name], copy_every=3)

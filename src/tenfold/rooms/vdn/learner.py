@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, unflatten
 
 from tenfold.engine.config import Json
+from tenfold.engine.kernel import find_obstacle
 from tenfold.parts.nn.recurrent import LstmState
 from tenfold.parts.nn.stack import Adam, Arrays
 from tenfold.parts.rl.targets import Bootstrap, bootstrap
@@ -100,6 +101,14 @@ class Learner:
         self._lanes: Arrays | None = None
         self._ready: Ready | None = None
         self._old: Ready | None = None
+
+    @property
+    def way(self) -> str:
+        """How updates are computed here, and why if it is the slower way."""
+        if self._in_cache is not None:
+            return "compiled loops"
+        weights = self.weights
+        return f"layer by layer: {find_obstacle() or f'{weights.dtype} on {weights.device}'}"
 
     def scaled(self, x: Tensor) -> Tensor:
         """Return observations [K, ..., n] as the first layer takes them, within +-`MOST`."""

@@ -206,6 +206,7 @@ def facts(cfg: config.Train, trainer: Trainer) -> dict[str, str]:
         "stack": f"{len(cfg.seeds)} teams, {cfg.copies} copies each",
         "ratio": f"{cfg.updates_per_window} updates a team after {played} steps of play, "
         f"{cfg.learning.batch * cfg.learning.window} steps in each",
+        "updates": trainer.learner.way,
         "acts alone": "yes" if arch.alone else "no: it needs messages or all observations",
         "learning": ", ".join(
             f"{name} {value}" for name, value in encode(cfg.learning).items() if name != "kind"
